@@ -1,0 +1,1 @@
+"""Training recipes of scargate's models: data, four roles, ONNX export, and an honest evaluation."""

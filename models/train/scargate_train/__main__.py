@@ -1,0 +1,58 @@
+"""Command line: `python -m scargate_train <command> [role]`."""
+
+import argparse
+import importlib
+import os
+from pathlib import Path
+
+from . import data, split
+from .common import HERE, RUNS
+
+ROLES = {"myocardium": "myocardium", "sam": "sam", "detector": "detector"}
+
+
+def emidec() -> Path:
+    """The EMIDEC folder, from the environment: it is not part of the project."""
+    folder = os.environ.get("EMIDEC")
+    if not folder or not (Path(folder) / "labels").is_dir():
+        raise SystemExit("set EMIDEC to the folder that holds EMIDEC's images/ and labels/")
+    return Path(folder)
+
+
+def make_split(_: argparse.Namespace) -> None:
+    """Write split.toml from the rule; refuses to change one that exists."""
+    made, target = split.make(data.emidec_scar_fractions(emidec())), HERE / "split.toml"
+    if target.exists():
+        same = all(split.read(target)[k] == made[k] for k in made)
+        raise SystemExit(None if same else "split.toml differs from the rule: it is fixed, not overwritten")
+    split.write(made, target)
+
+
+def pack(_: argparse.Namespace) -> None:
+    """Pack the cases of the folds (never the locked ones) into runs/emidec.npz."""
+    target = RUNS / "emidec.npz"
+    if not target.exists():
+        numbers = {c for fold in split.read(HERE / "split.toml")["folds"] for c in fold}
+        print(data.pack_emidec(emidec(), numbers, target), "slices packed")
+
+
+def train(args: argparse.Namespace) -> None:
+    """Train one role, resuming where it stopped."""
+    importlib.import_module(f".{ROLES[args.role]}", __package__).train()
+
+
+def main() -> None:
+    """Parse and dispatch."""
+    parser = argparse.ArgumentParser(prog="scargate_train", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("split", help=make_split.__doc__).set_defaults(run=make_split)
+    commands.add_parser("pack", help=pack.__doc__).set_defaults(run=pack)
+    p = commands.add_parser("train", help=train.__doc__)
+    p.add_argument("role", choices=sorted(ROLES))
+    p.set_defaults(run=train)
+    args = parser.parse_args()
+    args.run(args)
+
+
+if __name__ == "__main__":
+    main()
