@@ -1,1 +1,16 @@
-//! x
+//! scargate measures myocardial scar on late-gadolinium-enhancement (LGE) cardiac MR studies and hands the result on:
+//! a study comes from the PACS over DICOMweb, is segmented by ONNX models, and goes back as DICOM SEG, as FHIR
+//! Observations and as an audit trail. The weights that ship with it are for research and evaluation.
+//!
+//! Read the modules in the order of a study's way: [`intake`] takes a request, [`queue`] carries it, [`dicomweb`]
+//! fetches the images, [`study`] chooses the stack, [`infer`] draws, [`quantify`] measures, [`encode`] writes SEG and
+//! FHIR, [`deliver`] sends them. [`pipeline`] calls these steps in order and does none of their work; [`store`] is the
+//! only room with SQL; [`audit`] proves what happened; [`http`] serves people and machines; [`app`] wires it all.
+//!
+//! A step never imports another step: what passes between them is a [`domain`] type. `quantify`, `encode`, `phantom`
+//! and `study` do no network or database I/O.
+
+pub mod cli;
+pub mod config;
+pub mod domain;
+pub mod failure;

@@ -1,1 +1,5 @@
-fn main(){}
+//! Hands the command line to the library; nothing else.
+
+fn main() -> std::process::ExitCode {
+    scargate::cli::main()
+}

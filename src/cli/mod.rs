@@ -1,0 +1,57 @@
+//! The command line: one file per command; arguments are parsed here, work is done by the library's modules.
+
+use crate::config::{self, Config};
+use crate::failure::{Failure, exit_status};
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Measures myocardial scar on LGE cardiac MR: DICOMweb in, DICOM SEG and FHIR out. Research use only; not a medical device.
+#[derive(Debug, Parser)]
+#[command(name = "scargate", version, propagate_version = true)]
+pub struct Cli {
+    /// Configuration file; may be given several times, later files win. See config/default.toml for every option.
+    #[arg(long, short, global = true, value_name = "FILE", env = "SCARGATE_CONFIG", value_delimiter = ',')]
+    config: Vec<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check the configuration or print every option with its documentation.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Read all layers, report all faults at once.
+    Check,
+    /// Print the built-in defaults: the manual of every option.
+    Defaults,
+}
+
+/// Parses the command line, runs the command and maps its failure to an exit status.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            eprintln!("  what to do: {}", failure.code.action());
+            ExitCode::from(exit_status(&failure))
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    let load = || -> Result<Config, Failure> { config::load(&cli.config) };
+    match cli.command {
+        Command::Config(ConfigCommand::Check) => load().map(|_| println!("configuration is valid")),
+        Command::Config(ConfigCommand::Defaults) => {
+            print!("{}", config::DEFAULTS);
+            Ok(())
+        }
+    }
+}
