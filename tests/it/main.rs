@@ -1,1 +1,7 @@
-fn main() {}
+//! Integration tests, one binary: against real servers (see `support::servers`), a module per behaviour.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+mod fault_proxy;
+mod test_kit;
