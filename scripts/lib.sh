@@ -33,7 +33,8 @@ block_taken() {
   return 1
 }
 
-# Settles the port base once per state folder, so that every later call finds the same servers.
+# Settles the port base once per state folder, so that every later call finds the same servers. Only a set
+# about to start, of which nothing runs, moves when another program took its ports meanwhile.
 choose_ports() {
   local saved="" base
   [ -f "$STATE/port-base" ] && saved=$(cat "$STATE/port-base")
@@ -42,13 +43,13 @@ choose_ports() {
     if [ -n "$saved" ] && [ "$saved" != "$base" ] && any_alive; then
       die ports "servers of $STATE run on ports from $saved; run 'scripts/servers.sh down' without SCARGATE_PORT_BASE first"
     fi
-  elif [ -n "$saved" ]; then
+  elif [ -n "$saved" ] && { [ "${1:-}" != starting ] || any_alive || ! block_taken "$saved"; }; then
     base=$saved
   else
-    base=24000
+    base=${SCARGATE_PORT_FROM:-24000}
     while block_taken "$base"; do
       base=$((base + PORTS_PER_SET))
-      [ "$base" -lt 25000 ] || die ports "no free block of ports between 24000 and 25000; set SCARGATE_PORT_BASE"
+      [ "$base" -lt 26000 ] || die ports "no free block of ports up to 26000; set SCARGATE_PORT_BASE"
     done
   fi
   case $base in ''|*[!0-9]*) die ports "SCARGATE_PORT_BASE must be a number, not '$base'" ;; esac

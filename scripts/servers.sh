@@ -79,7 +79,7 @@ mkdir -p "$STATE/log" "$STATE/run"
 # One change at a time. The lock is not inherited by the servers (background closes it).
 exec 9>"$STATE/lock"
 flock -w 120 9 || die servers "another scripts/servers.sh works on $STATE for two minutes already"
-choose_ports
+case $command in up|start|restart) choose_ports starting ;; *) choose_ports ;; esac
 
 case $command in
   up|start) for n in $names; do "${n}_up"; done; print_environment > "$STATE/env" ;;

@@ -18,6 +18,7 @@ WANTED=${*:-$ALL}
 for stage in $WANTED; do case " $ALL " in *" $stage "*) ;; *) usage >&2; die test "unknown stage '$stage'" ;; esac; done
 
 export SCARGATE_STATE=${SCARGATE_STATE:-.scargate/test}
+export SCARGATE_PORT_FROM=${SCARGATE_PORT_FROM:-24400}   # away from the demo's, which may start while tests run
 export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-auto}
 LOGS=$ROOT/.scargate/test-logs
 mkdir -p "$LOGS"

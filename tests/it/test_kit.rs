@@ -17,7 +17,8 @@ async fn every_server_of_the_shared_set_answers_with_its_own_secret() {
     assert_eq!(pacs.status(), StatusCode::OK);
     let ehr = servers.ehr_request(&client, Method::GET, "/metadata").send().await.unwrap();
     assert_eq!(ehr.json::<Value>().await.unwrap()["fhirVersion"], "4.0.1");
-    let broker = client.get(format!("{}/overview", servers.amqp_api())).basic_auth("scargate", Some(servers.secret("rabbitmq")));
+    let broker =
+        client.get(format!("{}/overview", servers.amqp_api())).basic_auth("scargate", Some(servers.secret("rabbitmq")));
     assert_eq!(broker.send().await.unwrap().status(), StatusCode::OK);
     let open = client.get(servers.ehr_url() + "/Patient").send().await.unwrap();
     assert_eq!(open.status(), StatusCode::UNAUTHORIZED);

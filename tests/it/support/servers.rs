@@ -101,13 +101,27 @@ impl Servers {
     }
 
     /// The PACS's REST root with Basic credentials set.
-    pub fn pacs_request(&self, client: &reqwest::Client, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
-        client.request(method, format!("{}{path}", self.pacs_origin())).basic_auth("scargate", Some(self.secret("orthanc")))
+    pub fn pacs_request(
+        &self,
+        client: &reqwest::Client,
+        method: reqwest::Method,
+        path: &str,
+    ) -> reqwest::RequestBuilder {
+        client
+            .request(method, format!("{}{path}", self.pacs_origin()))
+            .basic_auth("scargate", Some(self.secret("orthanc")))
     }
 
     /// The EHR's FHIR root with Basic credentials set.
-    pub fn ehr_request(&self, client: &reqwest::Client, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
-        client.request(method, format!("{}{path}", self.ehr_url())).basic_auth("scargate-seed", Some(self.secret("ehr-seed")))
+    pub fn ehr_request(
+        &self,
+        client: &reqwest::Client,
+        method: reqwest::Method,
+        path: &str,
+    ) -> reqwest::RequestBuilder {
+        client
+            .request(method, format!("{}{path}", self.ehr_url()))
+            .basic_auth("scargate-seed", Some(self.secret("ehr-seed")))
     }
 
     /// The ONNX Runtime library that the scripts fetched.
