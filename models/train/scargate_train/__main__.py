@@ -41,15 +41,41 @@ def train(args: argparse.Namespace) -> None:
     importlib.import_module(f".{ROLES[args.role]}", __package__).train()
 
 
+def embed(_: argparse.Namespace) -> None:
+    """Cache the promptable model's embeddings (part of `train sam`, on its own)."""
+    importlib.import_module(".sam", __package__).prepare()
+
+
+def export(args: argparse.Namespace) -> None:
+    """Export one role's checkpoint to ONNX, manifest and probe below a models folder."""
+    getattr(importlib.import_module(".export", __package__), args.role)(args.models, args.accuracy)
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    """Run the whole pipeline on held-out folds or on phantom stacks and print the figures."""
+    importlib.import_module(".evaluate", __package__).main(args.models, args.data, args.folds)
+
+
 def main() -> None:
     """Parse and dispatch."""
     parser = argparse.ArgumentParser(prog="scargate_train", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("split", help=make_split.__doc__).set_defaults(run=make_split)
     commands.add_parser("pack", help=pack.__doc__).set_defaults(run=pack)
+    commands.add_parser("embed", help=embed.__doc__).set_defaults(run=embed)
     p = commands.add_parser("train", help=train.__doc__)
     p.add_argument("role", choices=sorted(ROLES))
     p.set_defaults(run=train)
+    for name, run in (("export", export), ("evaluate", evaluate)):
+        p = commands.add_parser(name, help=run.__doc__)
+        p.set_defaults(run=run)
+        p.add_argument("--models", type=Path, default=HERE.parent)
+        if run is export:
+            p.add_argument("role", choices=sorted(ROLES))
+            p.add_argument("--accuracy", default="not yet measured")
+        else:
+            p.add_argument("data", choices=["real", "phantom"])
+            p.add_argument("--folds", type=int, nargs="+", default=[0])
     args = parser.parse_args()
     args.run(args)
 

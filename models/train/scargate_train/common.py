@@ -2,6 +2,7 @@
 
 import copy
 import csv
+import math
 import os
 import random
 import tomllib
@@ -29,6 +30,13 @@ def start(seed: int) -> None:
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+
+
+def set_rate(optimiser: torch.optim.Optimizer, c: dict, step: int) -> None:
+    """Learning rate of a step: 100 steps of warm-up, then a cosine to zero at `steps`."""
+    rate = min(1.0, (step + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * step / c["steps"]))
+    for group in optimiser.param_groups:
+        group["lr"] = c["learning_rate"] * rate
 
 
 class Average:

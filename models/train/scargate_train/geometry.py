@@ -32,18 +32,18 @@ def from_masks(masks: np.ndarray, factor: float) -> Region | None:
     return Region((x0 + x1) / 2, (y0 + y1) / 2, factor * float(max(x1 - x0, y1 - y0)))
 
 
-def consistent(rings: np.ndarray) -> np.ndarray:
-    """Of ring masks [n, H, W] keep the largest component of the whole volume (26-connected, holes count as ring).
+def heart(labels: np.ndarray) -> np.ndarray:
+    """The largest component (26-connected through the stack) of cavity + wall of labels [n, H, W], as a mask.
 
     A false ring far from the heart, or beyond base and apex, does not join the chain of slices that holds the
-    heart, so it cannot move the crop.
+    heart: it neither moves the crop nor adds mass.
     """
-    filled = np.stack([ndimage.binary_fill_holes(m) for m in rings])
-    parts, count = ndimage.label(filled, np.ones((3, 3, 3)))
-    if count == 0:
-        return rings
-    sizes = ndimage.sum_labels(filled, parts, range(1, count + 1))
-    return rings & (parts == 1 + int(np.argmax(sizes)))
+    body = labels > 0
+    parts, count = ndimage.label(body, np.ones((3, 3, 3)))
+    if count < 2:
+        return body
+    sizes = ndimage.sum_labels(body, parts, range(1, count + 1))
+    return parts == 1 + int(np.argmax(sizes))
 
 
 def reference_region(labels: np.ndarray, factor: float) -> Region | None:

@@ -6,7 +6,7 @@ from tqdm import tqdm
 
 from . import sets
 from .augment import View, draw
-from .common import RUNS, Average, Curve, config, load, plot, save, start
+from .common import RUNS, Average, Curve, config, load, plot, save, set_rate, start
 from .geometry import back, crop, normalise, reference_region
 from .losses import dense_loss
 from .metrics import case_row, summary
@@ -79,9 +79,7 @@ def train() -> None:
     print(f"{len(pool[0])} real and {len(pool[1])} phantom draws, {len(held)} validation cases, from step {first}")
     losses: list[float] = []
     for step in tqdm(range(first, c["steps"]), initial=first, total=c["steps"], mininterval=10):
-        rate = min(1, (step + 1) / 100) * (0.5 + 0.5 * np.cos(np.pi * step / c["steps"]))
-        for group in optimiser.param_groups:
-            group["lr"] = c["learning_rate"] * rate
+        set_rate(optimiser, c, step)
         x, y = batch(pool, c, step)
         with torch.autocast("cpu", torch.bfloat16, enabled=c["bf16"]):
             logits = model(x.to(memory_format=torch.channels_last))

@@ -1,4 +1,4 @@
-"""Phantom stacks as the scargate binary exports them (`scargate phantom --export-arrays`)."""
+"""Phantom stacks as the scargate binary exports them (`scargate phantom --export-arrays DIR`)."""
 
 from pathlib import Path
 
@@ -8,12 +8,18 @@ from .data import Case
 
 
 def load(folder: Path) -> list[Case]:
-    """All stacks below a folder, slices beyond base and apex included; [] when the folder does not exist."""
-    cases = []
-    for path in sorted(folder.glob("*.npz")):
-        with np.load(path) as z:
-            images, labels, case = z["images"], z["labels"], z["case"]
-        for number in np.unique(case):
-            mine = case == number
-            cases.append(Case(f"{path.stem}-{number}", int(number), images[mine], labels[mine], False))
-    return cases
+    """The stacks in a folder of images.npy, labels.npy and case.npy; [] when there are none.
+
+    Images are signed PSIR, f32 [n, H, W], read through a memory map; slices beyond base and apex are included.
+    """
+    if not (folder / "meta.json").exists():
+        return []
+    images = np.load(folder / "images.npy", mmap_mode="r")
+    labels = np.load(folder / "labels.npy", mmap_mode="r")
+    case = np.load(folder / "case.npy")
+    starts = np.flatnonzero(np.r_[True, case[1:] != case[:-1]])
+    ends = np.r_[starts[1:], len(case)]
+    return [
+        Case(f"phantom-{case[a]}", int(case[a]), images[a:b], labels[a:b], False)
+        for a, b in zip(starts, ends, strict=True)
+    ]
