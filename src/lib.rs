@@ -14,3 +14,4 @@ pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod failure;
+pub mod phantom;

@@ -1,5 +1,7 @@
 //! The command line: one file per command; arguments are parsed here, work is done by the library's modules.
 
+mod phantom;
+
 use crate::config::{self, Config};
 use crate::failure::{Failure, exit_status};
 use clap::{Parser, Subcommand};
@@ -22,6 +24,8 @@ enum Command {
     /// Check the configuration or print every option with its documentation.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Draw synthetic cardiac MR with exact truth: studies, and arrays for training.
+    Phantom(phantom::PhantomArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -53,5 +57,6 @@ fn run(cli: Cli) -> Result<(), Failure> {
             print!("{}", config::DEFAULTS);
             Ok(())
         }
+        Command::Phantom(args) => phantom::run(&args),
     }
 }

@@ -1,11 +1,12 @@
 //! `scargate phantom`: draws synthetic studies, training arrays and their truth.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::failure::{Code, Failure};
 use crate::phantom::SeedSpace;
 use crate::phantom::arrays::{ArrayExport, export};
 
@@ -68,15 +69,16 @@ Examples:
 ///
 /// # Errors
 /// When the output cannot be written.
-pub fn run(args: &PhantomArgs) -> std::io::Result<()> {
-    match &args.export_arrays {
-        Some(dir) => export_arrays(args, dir.clone()),
-        None => Ok(()),
-    }
+pub fn run(args: &PhantomArgs) -> Result<(), Failure> {
+    let Some(dir) = &args.export_arrays else {
+        return Err(Failure::permanent(Code::BadRequest, "name a folder with --export-arrays"));
+    };
+    export_arrays(args, dir)
+        .map_err(|e| Failure::permanent(Code::Internal, "the arrays cannot be written").caused_by(e))
 }
 
-fn export_arrays(args: &PhantomArgs, dir: PathBuf) -> std::io::Result<()> {
-    std::fs::create_dir_all(&dir)?;
+fn export_arrays(args: &PhantomArgs, dir: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(dir)?;
     let options = ArrayExport {
         space: args.space.map_or(SeedSpace::Training, SeedSpace::from),
         seed: args.seed,
@@ -86,7 +88,7 @@ fn export_arrays(args: &PhantomArgs, dir: PathBuf) -> std::io::Result<()> {
         threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
     };
     let bar = ProgressBar::new(args.count).with_style(progress_style());
-    let counts = export(&dir, &options, |done| bar.set_position(done))?;
+    let counts = export(dir, &options, |done| bar.set_position(done))?;
     bar.finish_and_clear();
     println!(
         "{} slices of {} {} phantoms in {} ({} with scar, {} without any wall)",
@@ -101,5 +103,6 @@ fn export_arrays(args: &PhantomArgs, dir: PathBuf) -> std::io::Result<()> {
 }
 
 fn progress_style() -> ProgressStyle {
-    ProgressStyle::with_template("{bar:40} {pos}/{len} phantoms, {eta} left").unwrap_or_else(|_| ProgressStyle::default_bar())
+    ProgressStyle::with_template("{bar:40} {pos}/{len} phantoms, {eta} left")
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
 }

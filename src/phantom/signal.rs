@@ -69,22 +69,37 @@ fn t1_after_contrast(field: FieldStrength, rng: &mut impl Rng) -> [f64; TISSUES]
 /// Inversion-recovery contrast of a study: Mz = 1 - 2 exp(-TI/T1) + exp(-TR/T1), times proton density.
 #[must_use]
 pub fn late_enhancement(seed: &PhantomSeed, field: FieldStrength) -> Contrast {
+    inversion_recovery(seed, field, None)
+}
+
+/// The same tissues at another inversion time, as a scout measures them.
+#[must_use]
+pub fn late_enhancement_at(seed: &PhantomSeed, field: FieldStrength, inversion_ms: f64) -> Contrast {
+    inversion_recovery(seed, field, Some(inversion_ms))
+}
+
+fn inversion_recovery(seed: &PhantomSeed, field: FieldStrength, chosen: Option<f64>) -> Contrast {
     let rng = &mut seed.stream("contrast");
     let t1 = t1_after_contrast(field, rng);
     let tr = 2.0 * span(750.0, 1050.0).draw(rng);
     let healthy = t1[Tissue::Myocardium as usize];
     // Zero of the steady-state formula, which is a little earlier than ln 2 * T1.
     let null = -healthy * (0.5 * (1.0 + (-tr / healthy).exp())).ln();
-    let ti = null * NULLING.draw(seed.space, rng);
+    let best = null * NULLING.draw(seed.space, rng);
     let density = density(rng);
-    let mut signal = [0.0f32; TISSUES];
-    for ((s, t1), pd) in signal.iter_mut().zip(t1).zip(density) {
-        *s = (pd * (1.0 - 2.0 * (-ti / t1).exp() + (-tr / t1).exp())) as f32;
-    }
-    if rng.random_bool(Ranges::of(seed.space).random_contrast) {
+    let at = |ti: f64| {
+        let mut signal = [0.0f32; TISSUES];
+        for ((s, t1), pd) in signal.iter_mut().zip(t1).zip(density) {
+            *s = (pd * (1.0 - 2.0 * (-ti / t1).exp() + (-tr / t1).exp())) as f32;
+        }
+        signal
+    };
+    let scale = 1000.0 / at(best)[Tissue::Cavity as usize].abs().max(0.05);
+    let ti = chosen.unwrap_or(best);
+    let mut signal = at(ti);
+    if chosen.is_none() && rng.random_bool(Ranges::of(seed.space).random_contrast) {
         randomise(&mut signal, rng);
     }
-    let scale = 1000.0 / signal[Tissue::Cavity as usize].abs().max(0.05);
     for s in &mut signal {
         *s *= scale;
     }
