@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Private servers for the demo and the tests: loopback only, own ports, data and secrets under .scargate/.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-for part in $NAMES; do . "$ROOT/scripts/servers/$part.sh"; done
+for part in $NAMES gateway; do . "$ROOT/scripts/servers/$part.sh"; done
 
 usage() {
   cat <<'HELP'
@@ -12,7 +12,8 @@ usage: scripts/servers.sh COMMAND [NAME...]     NAME: postgres (pg), rabbitmq, o
   restart   down, then up
   kill      SIGKILL, as a crash would; start again with up
   status    what runs, where
-  env       the addresses and secret files of this set as shell variables
+  env       the addresses and secret files of this set as shell variables; .scargate/dev.toml is the
+            gateway's configuration for it
   wipe      down, then delete data and secrets
 
 Variables: SCARGATE_STATE (folder, default .scargate), SCARGATE_PORT_BASE (first port),
@@ -38,6 +39,7 @@ SCARGATE_EHR_PORT=$EHR_PORT
 SCARGATE_EHR_TOKEN_URL=http://127.0.0.1:$EHR_PORT/auth/token
 SCARGATE_ORT_LIBRARY=$TOOLS/onnxruntime/libonnxruntime.so
 SCARGATE_PYTHON=$TOOLS/venv/bin/python
+SCARGATE_DEV_CONFIG=$STATE/dev.toml
 ENV
 }
 
@@ -58,7 +60,8 @@ wipe() {
   case $STATE in ''|/|"$HOME") die wipe "refusing to delete $STATE" ;; esac
   pg_place
   rm -rf "$STATE/postgres" "$STATE/postgres-elsewhere" "$STATE/rabbitmq" "$STATE/orthanc" "$STATE/ehr" "$SECRETS" \
-    "$STATE/log" "$STATE/run" "$STATE/port-base" "$STATE/env" "$PG_DIR"
+    "$STATE/log" "$STATE/run" "$STATE/port-base" "$STATE/env" \
+    "$STATE/dev.toml" "$STATE/spool" "$STATE/checkpoints" "$PG_DIR"
   say wipe "deleted data and secrets in $STATE"
 }
 
@@ -82,7 +85,10 @@ flock -w 120 9 || die servers "another scripts/servers.sh works on $STATE for tw
 case $command in up|start|restart) choose_ports starting ;; *) choose_ports ;; esac
 
 case $command in
-  up|start) for n in $names; do "${n}_up"; done; print_environment > "$STATE/env" ;;
+  up|start)
+    print_environment > "$STATE/env"
+    gateway_configure
+    for n in $names; do "${n}_up"; done ;;
   down|stop) for n in $names; do "${n}_down"; done ;;
   restart) for n in $names; do "${n}_down"; "${n}_up"; done ;;
   kill) for n in $names; do stop_process "$n" KILL 10; done ;;
