@@ -13,5 +13,7 @@
 pub mod cli;
 pub mod config;
 pub mod domain;
+pub mod encode;
 pub mod failure;
 pub mod phantom;
+pub mod quantify;

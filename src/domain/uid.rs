@@ -49,6 +49,11 @@ impl Uid {
         Self(format!("2.25.{}", uuid.as_u128()))
     }
 
+    /// A UID of the standard, known at compile time to be valid.
+    pub fn well_known(text: &'static str) -> Self {
+        Self(text.to_owned())
+    }
+
     /// UID of an object that a revision of a study puts out, e.g. role `seg`, `seg-series`, `frame-dim`.
     ///
     /// `act` names the review act that made it ("" before any), so that a signed object never reuses a UID.

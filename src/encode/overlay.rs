@@ -1,0 +1,157 @@
+//! Pictures of a result: the slices with the contours drawn on them, for the command line and pages.
+
+use super::EncodeError;
+use crate::domain::artefact::{Artefact, ArtefactKind};
+use crate::domain::labels::{Label, Region, Segmentation, SliceLabels};
+use crate::domain::measures::Measures;
+use crate::domain::stack::{Slice, Stack};
+use font8x8::UnicodeFonts;
+use image::{ImageFormat, Rgb, RgbImage};
+use ndarray::Array2;
+use std::io::Cursor;
+
+/// Burned into every picture until a person signed.
+pub const BANNER: &str = "AI RESULT, NOT VERIFIED - RESEARCH USE ONLY";
+
+const TILE: u32 = 224;
+const COLUMNS: u32 = 5;
+const HEADER: u32 = 44;
+/// Colour-blind safe (Okabe and Ito): cavity outline sky blue, epicardial outline green, scar orange, no-reflow purple.
+const ENDO: Rgb<u8> = Rgb([86, 180, 233]);
+const EPI: Rgb<u8> = Rgb([0, 158, 115]);
+const SCAR: Rgb<u8> = Rgb([230, 159, 0]);
+const NO_REFLOW: Rgb<u8> = Rgb([204, 121, 167]);
+const TEXT: Rgb<u8> = Rgb([230, 230, 230]);
+
+/// Square window of a slice that is shown, in pixels.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Window {
+    row: f64,
+    column: f64,
+    side: f64,
+}
+
+/// One PNG with every slice: contours and scar over the image, the numbers and the banner above.
+///
+/// # Errors
+/// When labels and stack differ in number, or the PNG cannot be written.
+pub fn sheet(stack: &Stack, labels: &Segmentation, measures: &Measures) -> Result<Artefact, EncodeError> {
+    if stack.slices.len() != labels.slices.len() {
+        return Err(EncodeError::Mismatch("number of slices"));
+    }
+    let count = u32::try_from(stack.slices.len()).unwrap_or(u32::MAX).max(1);
+    let columns = count.min(COLUMNS);
+    let mut canvas = RgbImage::new(columns * TILE, HEADER + count.div_ceil(COLUMNS) * TILE);
+    write_text(&mut canvas, 6, 6, BANNER, SCAR);
+    write_text(&mut canvas, 6, 24, &summary(measures), TEXT);
+    let window = window(stack, labels);
+    for (index, (slice, slice_labels)) in (0u32..).zip(stack.slices.iter().zip(&labels.slices)) {
+        let origin = ((index % COLUMNS) * TILE, HEADER + (index / COLUMNS) * TILE);
+        draw_slice(&mut canvas, origin, slice, slice_labels, window);
+        write_text(&mut canvas, origin.0 + 4, origin.1 + 4, &format!("{}", index + 1), TEXT);
+    }
+    let mut bytes = Vec::new();
+    canvas.write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png)?;
+    Ok(Artefact { kind: ArtefactKind::Overlay, name: "overlay".into(), dicom: None, bytes })
+}
+
+fn summary(measures: &Measures) -> String {
+    let show = |value: Option<f64>, unit: &str| value.map_or("absent".to_owned(), |v| format!("{v:.1} {unit}"));
+    format!(
+        "LV {}  scar {}  burden {}  no-reflow {}",
+        show(measures.lv_mass.value().map(|v| v.0), "g"),
+        show(measures.scar_mass.value().map(|v| v.0), "g"),
+        show(measures.burden.value().map(|v| v.0), "%"),
+        show(measures.no_reflow_mass.value().map(|v| v.0), "g"),
+    )
+}
+
+/// The ventricle with a margin, the same window for all slices; the whole slice when nothing was drawn.
+fn window(stack: &Stack, labels: &Segmentation) -> Window {
+    let (rows, columns) = stack.dim();
+    let whole = Window { row: 0.0, column: 0.0, side: rows.max(columns) as f64 };
+    let set = labels.slices.iter().flat_map(|s| s.labels.indexed_iter()).filter(|(_, label)| **label > 0);
+    let bounds = set.fold(None, |bounds: Option<[usize; 4]>, ((r, c), _)| {
+        let [r0, r1, c0, c1] = bounds.unwrap_or([r, r, c, c]);
+        Some([r0.min(r), r1.max(r), c0.min(c), c1.max(c)])
+    });
+    bounds.map_or(whole, |[r0, r1, c0, c1]| {
+        let side = 1.7 * (r1 - r0 + 1).max(c1 - c0 + 1) as f64;
+        Window { row: (r0 + r1 + 1) as f64 / 2.0 - side / 2.0, column: (c0 + c1 + 1) as f64 / 2.0 - side / 2.0, side }
+    })
+}
+
+fn draw_slice(canvas: &mut RgbImage, origin: (u32, u32), slice: &Slice, labels: &SliceLabels, window: Window) {
+    let (low, high) = display_range(&slice.pixels);
+    let scale = window.side / f64::from(TILE);
+    let at = |x: u32, y: u32| -> Option<(usize, usize)> {
+        let row = window.row + (f64::from(y) + 0.5) * scale;
+        let column = window.column + (f64::from(x) + 0.5) * scale;
+        (row >= 0.0 && column >= 0.0)
+            .then_some((row as usize, column as usize))
+            .filter(|i| labels.labels.get(*i).is_some())
+    };
+    let label = |x: u32, y: u32| at(x, y).and_then(|i| labels.labels.get(i)).copied().unwrap_or(0);
+    for y in 0..TILE {
+        for x in 0..TILE {
+            let value = at(x, y).and_then(|i| slice.pixels.get(i)).copied().unwrap_or(low);
+            let grey = ((value - low) / (high - low).max(f32::MIN_POSITIVE) * 255.0).clamp(0.0, 255.0) as u8;
+            let mut colour = Rgb([grey, grey, grey]);
+            let here = label(x, y);
+            if here == Label::Scar as u8 {
+                colour = blend(colour, SCAR, 0.45);
+            } else if here == Label::NoReflow as u8 {
+                colour = blend(colour, NO_REFLOW, 0.55);
+            }
+            let edge = |region: Region| {
+                let inside = region.contains(here);
+                inside
+                    && [(x + 1, y), (x, y + 1), (x.wrapping_sub(1), y), (x, y.wrapping_sub(1))]
+                        .into_iter()
+                        .any(|(x, y)| x >= TILE || y >= TILE || !region.contains(label(x, y)))
+            };
+            if edge(Region::BloodPool) {
+                colour = ENDO;
+            } else if edge(Region::Myocardium) && touches_background(x, y, &label) {
+                colour = EPI;
+            }
+            if let Some(pixel) = canvas.get_pixel_mut_checked(origin.0 + x, origin.1 + y) {
+                *pixel = colour;
+            }
+        }
+    }
+}
+
+fn touches_background(x: u32, y: u32, label: &impl Fn(u32, u32) -> u8) -> bool {
+    [(x + 1, y), (x, y + 1), (x.wrapping_sub(1), y), (x, y.wrapping_sub(1))]
+        .into_iter()
+        .any(|(x, y)| x < TILE && y < TILE && label(x, y) == Label::Background as u8)
+}
+
+fn blend(base: Rgb<u8>, over: Rgb<u8>, alpha: f32) -> Rgb<u8> {
+    let mix = |a: u8, b: u8| (f32::from(a) * (1.0 - alpha) + f32::from(b) * alpha) as u8;
+    let (Rgb(a), Rgb(b)) = (base, over);
+    Rgb(std::array::from_fn(|i| mix(a[i], b[i])))
+}
+
+/// 1st and 99.5th percentile.
+fn display_range(pixels: &Array2<f32>) -> (f32, f32) {
+    let mut values: Vec<f32> = pixels.iter().copied().filter(|v| v.is_finite()).collect();
+    values.sort_by(f32::total_cmp);
+    let at =
+        |fraction: f64| values.get((fraction * values.len().saturating_sub(1) as f64) as usize).copied().unwrap_or(0.0);
+    (at(0.01), at(0.995))
+}
+
+fn write_text(canvas: &mut RgbImage, x: u32, y: u32, text: &str, colour: Rgb<u8>) {
+    for (index, character) in (0u32..).zip(text.chars()) {
+        let Some(glyph) = font8x8::BASIC_FONTS.get(character) else { continue };
+        for (row, bits) in (0u32..).zip(glyph) {
+            for bit in (0u32..8).filter(|bit| bits >> bit & 1 == 1) {
+                if let Some(pixel) = canvas.get_pixel_mut_checked(x + index * 8 + bit, y + row) {
+                    *pixel = colour;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Removal of parts too small to be scar (reference: 2-D parts below max(3 px, min_area), then 3-D parts below min_mass).
+
+use super::components::{Pixel, components};
+use crate::config;
+use crate::domain::labels::{Label, Region, Segmentation};
+use crate::domain::stack::Stack;
+use crate::domain::units::Millilitres;
+use ndarray::Array2;
+
+const MIN_PIXELS: usize = 3;
+
+/// Relabels small parts of scar (enhanced or no-reflow) as myocardium.
+pub(super) fn drop_small_parts(stack: &Stack, labels: &mut Segmentation, settings: &config::Quantify) {
+    for (slice, slice_labels) in stack.slices.iter().zip(&mut labels.slices) {
+        let pixel_mm2 = slice.plane.pixel_area_mm2();
+        let mask = slice_labels.region(Region::Scar);
+        for part in components(std::slice::from_ref(&mask)) {
+            if part.len() < MIN_PIXELS || part.len() as f64 * pixel_mm2 < settings.min_area_mm2 {
+                relabel(&mut slice_labels.labels, part.iter());
+            }
+        }
+    }
+    let masks: Vec<Array2<bool>> = labels.slices.iter().map(|slice| slice.region(Region::Scar)).collect();
+    for part in components(&masks) {
+        let volume: Millilitres =
+            part.iter().filter_map(|(s, _, _)| stack.slices.get(*s)).map(|slice| Millilitres(slice.voxel_ml())).sum();
+        if volume.myocardial_mass().0 < settings.min_mass_g {
+            for (index, slice) in labels.slices.iter_mut().enumerate() {
+                relabel(&mut slice.labels, part.iter().filter(|(s, _, _)| *s == index));
+            }
+        }
+    }
+}
+
+fn relabel<'a>(labels: &mut Array2<u8>, part: impl Iterator<Item = &'a Pixel>) {
+    for (_, row, column) in part {
+        if let Some(label) = labels.get_mut((*row, *column)) {
+            *label = Label::Myocardium as u8;
+        }
+    }
+}
+
+/// Keeps the moved contours consistent with what is left: inner inside scar, outer only around scar and never in the
+/// cavity.
+pub(super) fn bound_sensitivity(labels: &mut Segmentation) {
+    for slice in &mut labels.slices {
+        let scar = slice.region(Region::Scar);
+        let cavity = slice.region(Region::BloodPool);
+        let near = dilate(&dilate(&scar));
+        for (index, set) in scar.indexed_iter() {
+            if let Some(inner) = slice.scar_inner.get_mut(index) {
+                *inner &= *set;
+            }
+            let allowed = near.get(index) == Some(&true) && cavity.get(index) != Some(&true);
+            if let Some(outer) = slice.scar_outer.get_mut(index) {
+                *outer = *set || (*outer && allowed);
+            }
+        }
+    }
+}
+
+/// Grows a mask by one pixel in the four directions.
+pub(super) fn dilate(mask: &Array2<bool>) -> Array2<bool> {
+    Array2::from_shape_fn(mask.dim(), |(r, c)| {
+        let at = |r: usize, c: usize| mask.get((r, c)) == Some(&true);
+        at(r, c) || at(r + 1, c) || at(r, c + 1) || at(r.wrapping_sub(1), c) || at(r, c.wrapping_sub(1))
+    })
+}

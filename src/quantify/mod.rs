@@ -1,0 +1,47 @@
+//! Masks to measures: clean-up, masses, burden, image quality, plausibility. Pure functions; every number that a
+//! clinician sees is computed here and nowhere else.
+
+mod clean;
+mod components;
+mod mass;
+mod quality;
+mod review;
+
+pub use mass::volumes;
+
+use crate::config;
+use crate::domain::labels::{Region, Segmentation};
+use crate::domain::measures::Measures;
+use crate::domain::stack::Stack;
+use crate::failure::{Code, Failure};
+
+/// Cleans the labels and measures them.
+///
+/// # Errors
+/// `no-myocardium` when no wall was drawn; `polarity-unproven` when the cavity is not brighter than remote myocardium;
+/// `internal` when stack and labels do not belong together.
+pub fn measure(
+    stack: &Stack,
+    mut labels: Segmentation,
+    settings: &config::Quantify,
+) -> Result<(Segmentation, Measures), Failure> {
+    let matching = stack.slices.len() == labels.slices.len()
+        && stack.slices.iter().zip(&labels.slices).all(|(slice, labels)| slice.pixels.dim() == labels.labels.dim());
+    if !matching {
+        return Err(Failure::permanent(Code::Internal, "labels do not match the stack"));
+    }
+    clean::drop_small_parts(stack, &mut labels, settings);
+    clean::bound_sensitivity(&mut labels);
+    if labels.slices.iter().all(|slice| slice.count(Region::Myocardium) == 0) {
+        return Err(Failure::rejected(Code::NoMyocardium, ""));
+    }
+    let intensities = quality::Intensities::of(stack, &labels);
+    intensities.prove_polarity()?;
+    let quality = quality::grade(stack, &labels, &intensities);
+    let mut measures = mass::measures(stack, &labels, settings, quality);
+    measures.review_flags = review::flags(stack, &labels, &measures, settings);
+    Ok((labels, measures))
+}
+
+#[cfg(test)]
+mod tests;
