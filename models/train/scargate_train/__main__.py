@@ -56,6 +56,11 @@ def evaluate(args: argparse.Namespace) -> None:
     importlib.import_module(".evaluate", __package__).main(args.models, args.data, args.folds)
 
 
+def smoke(_: argparse.Namespace) -> None:
+    """The whole recipe in about a minute on synthetic data."""
+    importlib.import_module(".smoke", __package__).main()
+
+
 def main() -> None:
     """Parse and dispatch."""
     parser = argparse.ArgumentParser(prog="scargate_train", description=__doc__)
@@ -63,6 +68,7 @@ def main() -> None:
     commands.add_parser("split", help=make_split.__doc__).set_defaults(run=make_split)
     commands.add_parser("pack", help=pack.__doc__).set_defaults(run=pack)
     commands.add_parser("embed", help=embed.__doc__).set_defaults(run=embed)
+    commands.add_parser("smoke", help=smoke.__doc__).set_defaults(run=smoke)
     p = commands.add_parser("train", help=train.__doc__)
     p.add_argument("role", choices=sorted(ROLES))
     p.set_defaults(run=train)

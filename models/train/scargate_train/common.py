@@ -12,15 +12,16 @@ import numpy as np
 import torch
 
 HERE = Path(__file__).resolve().parents[1]
-RUNS = Path(os.environ.get("SCARGATE_RUNS", HERE / "runs"))
 SMOKE = os.environ.get("SMOKE") == "1"
+RUNS = Path(os.environ.get("SCARGATE_RUNS", HERE / "runs" / "smoke" if SMOKE else HERE / "runs"))
 
 
 def config(role: str) -> dict:
     """`config/<role>.toml`, with the entries of `config/smoke.toml` for that role on top when SMOKE=1."""
     values = tomllib.loads((HERE / "config" / f"{role}.toml").read_text())
     if SMOKE:
-        values |= tomllib.loads((HERE / "config" / "smoke.toml").read_text()).get(role, {})
+        for key, value in tomllib.loads((HERE / "config" / "smoke.toml").read_text()).get(role, {}).items():
+            values[key] = values[key] | value if isinstance(value, dict) else value
     return values
 
 
