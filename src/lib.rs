@@ -17,3 +17,4 @@ pub mod encode;
 pub mod failure;
 pub mod phantom;
 pub mod quantify;
+pub mod telemetry;
