@@ -3,8 +3,10 @@
 // Each test uses its part of the kit; a helper that nothing uses yet is not an error.
 #![allow(dead_code)]
 
+pub mod config;
 pub mod database;
 pub mod fault_proxy;
+pub mod gateway;
 pub mod python;
 pub mod servers;
 pub mod unique;
