@@ -4,4 +4,5 @@
 mod support;
 
 mod fault_proxy;
+mod seg;
 mod test_kit;
