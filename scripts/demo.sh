@@ -24,7 +24,6 @@ scripts/install.sh
 step 2 "Servers"
 scripts/servers.sh up
 step 3 "Building scargate (minutes the first time, seconds later)"
-if ! have cargo; then PATH=$HOME/.cargo/bin:$PATH; fi
 cargo build --locked --bin scargate
 BIN=${CARGO_TARGET_DIR:-target}/debug/scargate
 CONFIG=$STATE/dev.toml

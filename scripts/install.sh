@@ -88,7 +88,6 @@ step_python() {
 step_rust() {
   local need found
   need=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$ROOT/Cargo.toml" | head -n 1)
-  if ! have cargo && [ -x "$HOME/.cargo/bin/cargo" ]; then PATH=$HOME/.cargo/bin:$PATH; fi
   if ! have cargo && have apt-cache && apt-cache show rustup >/dev/null 2>&1; then
     say rust "installing rustup and the stable toolchain"
     as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install rustup >>"$STATE/apt.log" 2>&1 \

@@ -21,6 +21,9 @@ warn() { printf '%-11s warning: %s\n' "$1" "$2" >&2; }
 die()  { printf '%-11s error: %s\n' "$1" "$2" >&2; exit 1; }
 have() { command -v "$1" >/dev/null 2>&1; }
 
+# rustup's folder is on the path only in a new login shell; right after installing it must be found too.
+if ! have cargo && [ -x "${HOME:-}/.cargo/bin/cargo" ]; then PATH=$HOME/.cargo/bin:$PATH; fi
+
 # --- ports ---------------------------------------------------------------------------------------
 
 port_taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
