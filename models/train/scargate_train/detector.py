@@ -1,29 +1,54 @@
-"""Recipe "detector": YOLO on LV crops, one box per lesion component. Network and loss are LibreYOLO's, the loop is ours.
+"""Recipe "detector": one box per lesion component on LV crops, in the YOLO output contract.
 
-LibreYOLO's own trainer wants image files on disk and a desktop OpenCV; it cannot read stacks or draw our views.
+Two networks: `wall_head` (ours, on the dense model's trunk) and LibreYOLO's yolo9-t, whose own trainer wants image files
+on disk and cannot draw our views, so that its network and loss run in our loop.
 """
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from . import sets
+from . import sets, wall_head
 from .augment import View, draw
 from .common import RUNS, Average, Curve, config, load, plot, save, set_rate, start
 from .lesions import components
-from .sam import plain
+from .sets import plain
+from .unet import UNet
+from .wall_head import WallHead
 
 CROP = View()
 
 
 def build(c: dict) -> torch.nn.Module:
-    """yolo9-t with one class; the class bias starts at a 1 % prior, short runs need no lower one."""
+    """The network of a configuration; for the head on the dense model's trunk, the trunk starts from its weights."""
+    if c["network"] == "wall-head":
+        wall = config("myocardium")
+        trunk = UNet(wall["base"], wall["levels"])
+        if state := load(RUNS / "myocardium" / "last.pt"):
+            trunk.load_state_dict(state["average"])
+        return WallHead(trunk)
     from libreyolo.models.yolo9.nn import LibreYOLO9Model
 
     net = LibreYOLO9Model("t", nb_classes=1, img_size=c["size"])
     for tower in net.head.cv3:
-        torch.nn.init.constant_(tower[-1].bias, -4.6)
+        torch.nn.init.constant_(tower[-1].bias, -4.6)  # a 1 % prior: short runs need no lower one
+    net.head.export = True
     return net
+
+
+def channels(c: dict) -> int:
+    """Input channels of the network."""
+    return 1 if c["network"] == "wall-head" else 3
+
+
+def loss_of(net, x: torch.Tensor, labels: list[np.ndarray], c: dict) -> torch.Tensor:
+    """Training loss of a batch."""
+    with torch.autocast("cpu", torch.bfloat16, enabled=c["bf16"]):
+        if c["network"] == "wall-head":
+            return wall_head.loss(net, x, labels, c["least"])
+        features = net.neck(*net.backbone(x.repeat(1, 3, 1, 1)))
+    size = (c["size"], c["size"])
+    return net.head([f.float() for f in features], targets=targets(labels, c), img_size=size)["total_loss"]
 
 
 def targets(labels: list[np.ndarray], c: dict) -> torch.Tensor:
@@ -37,7 +62,7 @@ def targets(labels: list[np.ndarray], c: dict) -> torch.Tensor:
     return out
 
 
-def batch(pools, c: dict, step: int) -> tuple[torch.Tensor, torch.Tensor]:
+def batch(pools, c: dict, step: int) -> tuple[torch.Tensor, list[np.ndarray]]:
     """The batch of a step, a function of seed and step."""
     rng = np.random.default_rng([c["seed"], step])
     real, phantom = pools
@@ -48,8 +73,7 @@ def batch(pools, c: dict, step: int) -> tuple[torch.Tensor, torch.Tensor]:
         source = phantom if i < fake else real
         s = source[rng.integers(len(source))]
         views.append(draw(s.image, s.label, s.crop, c["size"], CROP, rng))
-    x = torch.from_numpy(np.stack([v[0] for v in views]))[:, None].repeat(1, 3, 1, 1)
-    return x, targets([v[1] for v in views], c)
+    return torch.from_numpy(np.stack([v[0] for v in views]))[:, None], [v[1] for v in views]
 
 
 def nms(rows: np.ndarray, iou: float, most: int) -> np.ndarray:
@@ -101,11 +125,9 @@ def score(found: list[np.ndarray], labels: list[np.ndarray], c: dict) -> dict:
 @torch.no_grad()
 def validate(net, held: list[tuple[np.ndarray, np.ndarray]], c: dict) -> dict:
     """`score` on held-out slices seen through the reference crop."""
-    net.eval()
     found = []
     for patch, _ in held:
-        x = torch.from_numpy(patch)[None, None].repeat(1, 3, 1, 1)
-        found.append(decode(net(x)["predictions"][0].numpy(), c))
+        found.append(decode(net(torch.from_numpy(patch)[None, None].repeat(1, channels(c), 1, 1))[0].numpy(), c))
     return score(found, [label for _, label in held], c)
 
 
@@ -129,10 +151,7 @@ def train() -> None:
         set_rate(optimiser, c, step)
         x, y = batch(pools, c, step)
         net.train()
-        with torch.autocast("cpu", torch.bfloat16, enabled=c["bf16"]):
-            features = net.neck(*net.backbone(x))
-        size = (c["size"], c["size"])
-        loss = net.head([f.float() for f in features], targets=y, img_size=size)["total_loss"]
+        loss = loss_of(net, x, y, c)
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 10.0)

@@ -165,25 +165,25 @@ def myocardium(target: Path, accuracy: str) -> None:
 
 def detector(target: Path, accuracy: str) -> None:
     """Export the detector."""
-    from .detector import build
+    from .detector import build, channels
 
     c, folder = config("detector"), target / "scar-detector"
     net = build(c)
     net.load_state_dict(load(RUNS / "detector" / "last.pt")["average"])
-    net.head.export = True
     patch, _ = probe_crop(c["size"])
-    feeds = {"images": np.repeat(patch[None, None], 3, 1)}
+    feeds = {"images": np.repeat(patch[None, None], channels(c), 1)}
     file, axes = folder / "model.onnx", {"images": {0: "batch"}, "output": {0: "batch"}}
     onnx_file.export(net, (torch.from_numpy(feeds["images"]),), file, (["images"], ["output"]), axes)
     onnx_file.store_half(file)
     print("detector parity", onnx_file.parity(file, net, feeds))
-    source = "models/train, recipe detector (network: LibreYOLO 1.6.0 yolo9-t, MIT, from scratch)"
-    body = head("scar-detector", "scargate-scar-yolo9t", "libreyolo9", True, source)
-    body += image_input("images", 3, c["size"], ["lv-crop"], c["crop_factor"])
+    ours = c["network"] == "wall-head"
+    what = "anchor-free head on the dense model's trunk" if ours else "LibreYOLO 1.6.0 yolo9-t, MIT, from scratch"
+    body = head("scar-detector", f"scargate-scar-{c['network']}", "libreyolo9", True, f"models/train, recipe detector ({what})")
+    body += image_input("images", channels(c), c["size"], ["lv-crop"], c["crop_factor"])
     body += '[output]\nname = "output"\nboxes = "xyxy"\nclasses = ["scar"]\n'
     body += f"[thresholds]\nconfidence = {c['confidence']}\niou = {c['iou']}\n"
     body += f"max_detections = {c['max_detections']}\n" + ACCURACY
-    facts = {"model_family": "yolo9", "names": '{"0": "scar"}', "imgsz": str(c["size"]), "licence": LICENCE}
+    facts = {"output": "xyxy, score", "names": '{"0": "scar"}', "imgsz": str(c["size"]), "licence": LICENCE}
     finish(folder, "scar-detector", body, feeds, facts | {"credit": CREDIT}, accuracy)
 
 

@@ -6,8 +6,8 @@ from scipy import ndimage
 from .data import SCAR
 
 
-def components(label: np.ndarray, least: int, most: int = 8) -> np.ndarray:
-    """Boxes [k, 4] f32 (x0, y0, x1, y1; far edge exclusive) of the scar + no-reflow components, largest first.
+def lesions(label: np.ndarray, least: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(mask [H, W], box x0 y0 x1 y1 f32 with the far edge exclusive) of each scar + no-reflow component, largest first.
 
     Fragments up to two pixels apart count as one lesion; components below `least` pixels are left out.
     """
@@ -15,11 +15,16 @@ def components(label: np.ndarray, least: int, most: int = 8) -> np.ndarray:
     parts, count = ndimage.label(ndimage.binary_dilation(scar, np.ones((3, 3))), np.ones((3, 3)))
     found = []
     for i in range(1, count + 1):
-        ys, xs = np.nonzero(scar & (parts == i))
+        mask = scar & (parts == i)
+        ys, xs = np.nonzero(mask)
         if len(ys) >= least:
-            found.append((len(ys), xs.min(), ys.min(), xs.max() + 1, ys.max() + 1))
-    found.sort(reverse=True)
-    return np.array([f[1:] for f in found[:most]], np.float32).reshape(-1, 4)
+            found.append((mask, np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1], np.float32)))
+    return sorted(found, key=lambda f: -int(f[0].sum()))
+
+
+def components(label: np.ndarray, least: int, most: int = 8) -> np.ndarray:
+    """Boxes [k, 4] of `lesions`, at most `most`."""
+    return np.array([box for _, box in lesions(label, least)[:most]], np.float32).reshape(-1, 4)
 
 
 def jitter(box: np.ndarray, size: int, rng: np.random.Generator, move=0.1, grow=1.3) -> np.ndarray:

@@ -10,10 +10,10 @@ from tqdm import tqdm
 from . import onnx_file, sets
 from .augment import View, draw
 from .common import RUNS, Average, Curve, config, load, plot, save, set_rate, start
-from .geometry import crop, normalise
 from .lesions import components, empty_box, jitter
 from .losses import noisy_label_loss
 from .metrics import dice
+from .sets import plain
 
 MILD = View(gamma=0.35, bias=0.25, noise=0.05)
 
@@ -104,14 +104,6 @@ def cache_part(encode: Encoder, views: list, name: str, c: dict) -> list[tuple[n
 def cache(encode: Encoder, c: dict) -> list[tuple[np.ndarray, np.ndarray]]:
     """All cached views, real and phantom."""
     return [row for name, views in plan(c).items() for row in cache_part(encode, views, name, c)]
-
-
-def plain(s: sets.Slice, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """The crop as the gateway makes it, and its label."""
-    patch = normalise(*crop(s.image, s.crop, size), 1, 99)
-    onehot = np.stack([crop((s.label == k).astype(np.float32), s.crop, size)[0] for k in range(5)])
-    onehot[0] += 1e-3
-    return patch, onehot.argmax(0).astype(np.uint8)
 
 
 def prompts(label: np.ndarray, c: dict, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray] | None:

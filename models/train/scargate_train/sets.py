@@ -7,7 +7,7 @@ import numpy as np
 from . import phantom, split
 from .common import HERE, RUNS, SMOKE
 from .data import Case, load_emidec
-from .geometry import Region, reference_region, whole
+from .geometry import Region, crop, normalise, reference_region, whole
 
 
 @dataclass
@@ -49,3 +49,11 @@ def real(folds: list[int]) -> list[Case]:
 def synthetic(which: str) -> list[Case]:
     """Phantom cases: `which` is "train" or "test" (other seeds), empty when none were exported."""
     return phantom.load(RUNS / "phantom" / which)
+
+
+def plain(s: Slice, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The crop as the gateway makes it, and its label."""
+    patch = normalise(*crop(s.image, s.crop, size), 1, 99)
+    onehot = np.stack([crop((s.label == k).astype(np.float32), s.crop, size)[0] for k in range(5)])
+    onehot[0] += 1e-3
+    return patch, onehot.argmax(0).astype(np.uint8)

@@ -32,13 +32,19 @@ class UNet(nn.Module):
         )
         self.head = nn.Conv2d(widths[0], classes, 1)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def features(self, x: torch.Tensor, stride: int = 1) -> torch.Tensor:
+        """The decoder's map at a stride (1, 2, 4, ...) of the input."""
         skips = []
         for i, block in enumerate(self.down):
             x = block(F.max_pool2d(x, 2) if i else x)
             skips.append(x)
         skips.pop()
         for block in self.up:
+            if 2 ** len(skips) == stride:
+                break
             x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
             x = block(torch.cat([x, skips.pop()], 1))
-        return self.head(x)
+        return x
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.features(x))
