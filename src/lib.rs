@@ -18,3 +18,4 @@ pub mod failure;
 pub mod phantom;
 pub mod quantify;
 pub mod telemetry;
+pub mod queue;
