@@ -1,11 +1,11 @@
 //! Taking messages: a consumer that survives the broker, bounded concurrency, one decision per message.
 
 use super::connection::Queue;
+use super::connection::Route;
 use super::dead::{Reason, reason_headers};
 use super::error::QueueError;
 use super::message::Message;
 use super::trace;
-use super::connection::Route;
 use crate::domain::run::RunId;
 use futures::{FutureExt, StreamExt};
 use lapin::message::Delivery;

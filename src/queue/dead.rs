@@ -76,7 +76,9 @@ fn reason_of(delivery: &Delivery) -> Reason {
     };
     match header(REASON_HEADER) {
         Some(code) => Reason { code, detail: header(DETAIL_HEADER).unwrap_or_default() },
-        None => Reason { code: header(BROKER_REASON_HEADER).unwrap_or_default(), detail: "put aside by the broker".into() },
+        None => {
+            Reason { code: header(BROKER_REASON_HEADER).unwrap_or_default(), detail: "put aside by the broker".into() }
+        }
     }
 }
 

@@ -14,7 +14,9 @@ pub enum QueueError {
     #[error("broker.url is not an AMQP URL")]
     Url,
     /// A queue of ours exists with other arguments, e.g. after `delivery_limit` was changed.
-    #[error("a queue with the prefix exists with other arguments: choose another broker.prefix or delete it when it is empty")]
+    #[error(
+        "a queue with the prefix exists with other arguments: choose another broker.prefix or delete it when it is empty"
+    )]
     OtherArguments,
     /// The broker gave the message back: no queue takes it.
     #[error("the broker returned the message: no queue takes it")]

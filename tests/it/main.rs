@@ -5,4 +5,5 @@ mod support;
 
 mod fault_proxy;
 mod seg;
+mod queue;
 mod test_kit;
