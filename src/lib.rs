@@ -17,5 +17,5 @@ pub mod encode;
 pub mod failure;
 pub mod phantom;
 pub mod quantify;
-pub mod telemetry;
 pub mod queue;
+pub mod telemetry;
