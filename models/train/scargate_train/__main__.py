@@ -56,6 +56,11 @@ def evaluate(args: argparse.Namespace) -> None:
     importlib.import_module(".evaluate", __package__).main(args.models, args.data, args.folds)
 
 
+def cards(args: argparse.Namespace) -> None:
+    """Write the stored figures into the model cards."""
+    importlib.import_module(".report", __package__).cards(args.models, RUNS / "evaluate")
+
+
 def smoke(_: argparse.Namespace) -> None:
     """The whole recipe in about a minute on synthetic data."""
     importlib.import_module(".smoke", __package__).main()
@@ -72,14 +77,14 @@ def main() -> None:
     p = commands.add_parser("train", help=train.__doc__)
     p.add_argument("role", choices=sorted(ROLES))
     p.set_defaults(run=train)
-    for name, run in (("export", export), ("evaluate", evaluate)):
+    for name, run in (("export", export), ("evaluate", evaluate), ("cards", cards)):
         p = commands.add_parser(name, help=run.__doc__)
         p.set_defaults(run=run)
         p.add_argument("--models", type=Path, default=HERE.parent)
         if run is export:
             p.add_argument("role", choices=sorted(ROLES))
             p.add_argument("--accuracy", default="not yet measured")
-        else:
+        elif run is evaluate:
             p.add_argument("data", choices=["real", "phantom"])
             p.add_argument("--folds", type=int, nargs="+", default=[0])
     args = parser.parse_args()

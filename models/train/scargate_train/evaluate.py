@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from . import sets
+from . import report, sets
 from .common import RUNS
 from .metrics import case_row, summary
 from .pipeline import Pipeline
@@ -50,7 +50,7 @@ def show(out: dict) -> None:
         spill = sum(r["empty_with_ring"] for r in out[s]["cases"]), sum(r["empty_slices"] for r in out[s]["cases"])
         print(f"{s}: wall called in {spill[0]} of {spill[1]} slices beyond base and apex;", end=" ")
         print(f"scar px there {sum(r['empty_scar_px'] for r in out[s]['cases'])};", end=" ")
-        print("scar fraction by case:", [(r["case"], round(r["fraction"], 1), round(r["fraction_ref"], 1)) for r in out[s]["cases"]])
+        print("scar fraction by case:", [(r["case"], round(float(r["fraction"]), 1), round(float(r["fraction_ref"]), 1)) for r in out[s]["cases"]])
 
 
 def main(models: Path, which: str, folds: list[int]) -> None:
@@ -58,3 +58,5 @@ def main(models: Path, which: str, folds: list[int]) -> None:
     cases = sets.real(folds) if which == "real" else sets.synthetic("test")
     name = f"real-folds-{'-'.join(map(str, folds))}" if which == "real" else "phantom"
     show(run(models, cases, name))
+    stored = RUNS / "evaluate" / f"{name}.json"
+    stored.with_suffix(".md").write_text(f"{report.table(stored)}\n\n{report.cases(stored)}\n")

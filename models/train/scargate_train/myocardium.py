@@ -22,12 +22,12 @@ def build(c: dict) -> UNet:
 
 
 def pools(c: dict) -> list[list[sets.Slice]]:
-    """[real, phantom] training slices, slices with scar twice as likely; an absent source is left out."""
+    """[real, phantom] training slices; those with scar and those beyond base and apex count twice."""
     sources = [sets.real(c["folds"]), sets.synthetic("train")]
     found = [sets.slices(s, c["crop_factor"]) for s in sources]
     if not any(found):
         raise SystemExit("no training data: run `make pack` or export phantom arrays first")
-    return [p + [s for s in p if s.scar] for p in found]
+    return [p + [s for s in p if s.scar or not s.label.any()] for p in found]
 
 
 def batch(pool, c: dict, step: int) -> tuple[torch.Tensor, torch.Tensor]:
