@@ -12,6 +12,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod dicomweb;
 pub mod domain;
 pub mod encode;
 pub mod failure;
