@@ -1,13 +1,18 @@
 //! A small vocabulary for filling DICOM data sets.
 
-use dicom_core::header::Header;
 use dicom_core::value::DataSetSequence;
 use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
 use dicom_object::InMemDicomObject;
 
 /// A data set under construction. Every method replaces what the tag held.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct DataSet(pub InMemDicomObject);
+
+impl Default for DataSet {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl DataSet {
     /// Without elements.
@@ -101,9 +106,7 @@ impl DataSet {
     pub fn code(&mut self, tag: Tag, value: &str, scheme: &str, meaning: &str) -> &mut Self {
         use dicom_dictionary_std::tags;
         self.one(tag, |item| {
-            item.sh(tags::CODE_VALUE, value)
-                .sh(tags::CODING_SCHEME_DESIGNATOR, scheme)
-                .lo(tags::CODE_MEANING, meaning);
+            item.sh(tags::CODE_VALUE, value).sh(tags::CODING_SCHEME_DESIGNATOR, scheme).lo(tags::CODE_MEANING, meaning);
         })
     }
 
@@ -111,15 +114,6 @@ impl DataSet {
     pub fn pixels(&mut self, values: Vec<u16>) -> &mut Self {
         let tag = dicom_dictionary_std::tags::PIXEL_DATA;
         self.0.put(DataElement::new(tag, VR::OW, PrimitiveValue::U16(values.into())));
-        self
-    }
-
-    /// Copies all elements of another set over.
-    pub fn extend(&mut self, other: &Self) -> &mut Self {
-        for element in &other.0 {
-            debug_assert_ne!(element.tag(), Tag(0, 0));
-            self.0.put(element.clone());
-        }
         self
     }
 }

@@ -268,6 +268,13 @@ impl Heart {
         (edge < 1.2).then_some(Tissue::Fat)
     }
 
+    /// Radius of the epicardium at an angle (radians) and level.
+    #[must_use]
+    pub fn outer_radius(&self, angle: f64, z: f64) -> f64 {
+        let turned = (angle + std::f64::consts::PI).rem_euclid(std::f64::consts::TAU) - std::f64::consts::PI;
+        f64::from(self.radii(turned as f32, z as f32).1)
+    }
+
     /// Angles (radians, heart frame) at which the right ventricle joins the left at a level: anterior, inferior.
     #[must_use]
     pub fn insertions(&self, z: f64) -> Option<(f64, f64)> {

@@ -7,21 +7,36 @@
 //! disjoint bands.
 
 pub mod arrays;
+pub mod classic;
 pub mod degrade;
+pub mod element;
+pub mod enhanced;
+pub mod header;
 pub mod heart;
 pub mod noise;
 pub mod npy;
 pub mod patient;
+pub mod preview;
 pub mod ranges;
 pub mod render;
 pub mod scar;
 pub mod scene;
 pub mod seed;
+pub mod series;
 pub mod signal;
+pub mod study;
 pub mod tissue;
 pub mod torso;
+pub mod truth;
+pub mod variant;
 pub mod vec3;
+pub mod vendor;
 
+pub use header::PatientInfo;
 pub use patient::{LateSlice, Phantom, Scars, Spec};
 pub use scar::{Layer, Lesion, Territory};
 pub use seed::{PhantomSeed, SeedSpace};
+pub use study::{Instance, Study, StudyError, StudySpec};
+pub use truth::Truth;
+pub use variant::Variant;
+pub use vendor::Vendor;

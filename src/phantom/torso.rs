@@ -38,7 +38,7 @@ impl Torso {
         ];
         let spine = (pick(0.45, 0.6) * half.1, pick(17.0, 23.0));
         let aorta = (pick(18.0, 30.0), pick(0.3, 0.42) * half.1, pick(9.0, 13.0));
-        let (mediastinum, pericardium) = (pick(14.0, 30.0), pick(0.0, 9.0));
+        let (mediastinum, pericardium) = (pick(14.0, 30.0), pick(-16.0, 6.0));
         let mut field = |cell: f32| Field::new(rng, cell);
         Self {
             half,

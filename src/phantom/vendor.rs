@@ -99,7 +99,17 @@ impl Vendor {
         }
     }
 
-    /// ImageType of classic images.
+    /// ImageType of classic images that are not inversion recovery pairs.
+    #[must_use]
+    pub const fn plain_image_type(self) -> &'static str {
+        match self {
+            Self::Siemens => "ORIGINAL\\PRIMARY\\M\\NORM\\DIS2D",
+            Self::Ge => "ORIGINAL\\PRIMARY\\OTHER",
+            Self::Philips => "ORIGINAL\\PRIMARY\\M_FFE\\M\\FFE",
+        }
+    }
+
+    /// ImageType of classic images of late enhancement.
     #[must_use]
     pub const fn image_type(self, component: Component) -> &'static str {
         match (self, component) {
