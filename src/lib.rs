@@ -10,6 +10,7 @@
 //! A step never imports another step: what passes between them is a [`domain`] type. `quantify`, `encode`, `phantom`
 //! and `study` do no network or database I/O.
 
+pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod dicomweb;
@@ -19,4 +20,5 @@ pub mod failure;
 pub mod phantom;
 pub mod quantify;
 pub mod queue;
+pub mod store;
 pub mod telemetry;

@@ -99,8 +99,8 @@ impl RunState {
     }
 
     /// Whether a run may go from `self` to `next`. A worker that lost its lease leaves the run where it was; the next
-    /// claim starts again at `Retrieving`, since source pixels are not kept. A failed or rejected run may be retried
-    /// by a person.
+    /// claim starts again at `Retrieving`, since source pixels are not kept. A person may retry a rejected or failed run
+    /// from its start, or let a failed one whose result is stored deliver again.
     pub fn may_become(self, next: Self) -> bool {
         use RunState::*;
         match self {
@@ -120,7 +120,8 @@ impl RunState {
                 ) && !(self == Retrieving && next == Delivering)
             }
             Delivering => matches!(next, Completed | Failed | Cancelled | Superseded),
-            Failed | Rejected => matches!(next, Received),
+            Failed => matches!(next, Received | Delivering),
+            Rejected => matches!(next, Received),
             Completed | Cancelled | Superseded | Unchanged => false,
         }
     }

@@ -66,6 +66,8 @@ async fn template(servers: &Servers) -> String {
     let migrator = Migrator::new(root().join("migrations")).await.unwrap();
     let mut hasher = DefaultHasher::new();
     migrator.iter().for_each(|migration| migration.checksum.hash(&mut hasher));
+    // The grants stand in code, because the names of the roles are configuration.
+    std::fs::read(root().join("src/store/migrate.rs")).unwrap().hash(&mut hasher);
     let name = format!("template_{:016x}", hasher.finish());
 
     let mut admin = connect(&servers.database_url("admin", "postgres")).await;
@@ -79,9 +81,8 @@ async fn template(servers: &Servers) -> String {
         // Under another name until it is complete: an interrupted run leaves no half-migrated template.
         let making = unique::word("making");
         run(&mut admin, format!("CREATE DATABASE {making} OWNER scargate_owner")).await;
-        let mut owner = connect(&servers.database_url("owner", &making)).await;
-        migrator.run_direct(None, &mut owner, false).await.unwrap();
-        owner.close().await.unwrap();
+        let owner = servers.database_url("owner", &making);
+        scargate::store::Store::migrate_url(&owner, "scargate_app", "scargate_auditor").await.unwrap();
         run(&mut admin, format!("ALTER DATABASE {making} RENAME TO {name}")).await;
     }
     admin.close().await.unwrap();
