@@ -58,8 +58,8 @@ struct Case {
     pixel: f32,
 }
 
-/// Writes `images.npy` (f32 [n,H,W], signed PSIR), `labels.npy` (u8 [n,H,W]), `case.npy` (u32 [n]), `slice_index.npy` (u16 [n],
-/// from the base), `spacing_mm.npy` (f32 [n]) and `meta.json` to an existing folder. The result depends on the options only,
+/// Writes `images.npy` (f32 `[n,H,W]`, signed PSIR), `labels.npy` (u8 `[n,H,W]`), `case.npy` (u32 `[n]`), `slice_index.npy` (u16 `[n]`,
+/// from the base), `spacing_mm.npy` (f32 `[n]`) and `meta.json` to an existing folder. The result depends on the options only,
 /// not on the number of threads. `progress` is called after each case.
 ///
 /// # Errors
