@@ -4,6 +4,6 @@
 mod support;
 
 mod fault_proxy;
-mod seg;
 mod queue;
+mod seg;
 mod test_kit;
