@@ -17,6 +17,7 @@ pub mod dicomweb;
 pub mod domain;
 pub mod encode;
 pub mod failure;
+pub mod infer;
 pub mod phantom;
 pub mod quantify;
 pub mod queue;

@@ -1,5 +1,6 @@
 //! The command line: one file per command; arguments are parsed here, work is done by the library's modules.
 
+mod models;
 mod phantom;
 
 use crate::config::{self, Config};
@@ -24,6 +25,8 @@ enum Command {
     /// Check the configuration or print every option with its documentation.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// List the models that are plugged in, or check them against their stored probes.
+    Models(models::ModelsArgs),
     /// Draw synthetic cardiac MR with exact truth: studies, and arrays for training.
     Phantom(phantom::PhantomArgs),
 }
@@ -57,6 +60,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
             print!("{}", config::DEFAULTS);
             Ok(())
         }
+        Command::Models(args) => models::run(&args, load()?),
         Command::Phantom(args) => phantom::run(&args),
     }
 }

@@ -93,7 +93,8 @@ pub struct SliceLabels {
     pub boxes: Vec<LesionBox>,
     /// Mean entropy (nats) of the dense model over its myocardium; `None` where it drew none.
     pub entropy: Option<f32>,
-    /// Dice between the promptable model's scar and the dense model's in this slice (1 when both empty).
+    /// Dice between the promptable model's scar and the dense model's in this slice (1 when both empty, and when the dense
+    /// model ran alone).
     pub agreement: f32,
 }
 
