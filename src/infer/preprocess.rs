@@ -281,3 +281,209 @@ pub fn valid_pixels<'a>(image: &'a Array2<f32>, valid: Option<&'a Array2<bool>>)
         .filter(move |(at, _)| valid.is_none_or(|v| v.get(*at).copied().unwrap_or(false)))
         .map(|(_, value)| f64::from(*value))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::manifest::{Orientation, Scope};
+    use super::*;
+    use proptest::prelude::*;
+
+    /// (i * 7919) mod 101 in memory order: the image that the reference values below were computed on.
+    fn image(rows: usize, columns: usize) -> Array2<f32> {
+        Array2::from_shape_fn((rows, columns), |(r, c)| ((r * columns + c) * 7919 % 101) as f32)
+    }
+
+    fn close(found: &[f64], expected: &[f64], tolerance: f64) {
+        assert_eq!(found.len(), expected.len());
+        for (i, (a, b)) in found.iter().zip(expected).enumerate() {
+            assert!((a - b).abs() <= tolerance, "at {i}: {a}, expected {b}");
+        }
+    }
+
+    fn input(size: usize, channels: usize, kind: IntensityKind, lo: Option<f64>, hi: Option<f64>) -> Input {
+        Input {
+            name: "input".into(),
+            channels,
+            size,
+            regions: vec![Scope::Slice],
+            crop_factor: 1.5,
+            geometry: Geometry::Letterbox,
+            orientation: Orientation::Native,
+            intensity: Intensity { kind, lo, hi, scope: IntensityScope::Region },
+        }
+    }
+
+    /// torch 2 `interpolate(x, size, mode="bilinear", align_corners=False)` of the same image.
+    #[test]
+    fn a_stretched_image_is_what_torch_interpolates() {
+        let whole = Region::whole((5, 7), Geometry::Stretch);
+        let patch = crop(image(5, 7).view(), None, &whole, 8);
+        let rows = [
+            [0.0, 33.3125, 69.1875, 48.25, 39.9375, 44.25, 10.6875, 44.0],
+            [37.1875, 34.5977, 62.1875, 41.25, 32.9375, 51.0586, 39.5898, 37.0],
+            [84.0, 35.25, 52.1875, 34.8008, 26.4883, 58.8125, 75.75, 27.0],
+        ];
+        close(&patch.values[..24], rows.as_flattened(), 1e-4);
+        assert!(patch.inside.iter().all(|inside| *inside));
+        let whole = Region::whole((6, 6), Geometry::Letterbox);
+        let shrunk = crop(image(6, 6).view(), None, &whole, 4);
+        let rows = [
+            [21.25, 63.8125, 36.9375, 22.6875],
+            [68.3125, 54.0625, 27.1875, 69.75],
+            [45.9375, 31.6875, 67.9375, 53.6875],
+            [36.1875, 78.75, 58.1875, 43.9375],
+        ];
+        close(&shrunk.values, rows.as_flattened(), 1e-4);
+    }
+
+    /// `scargate_train.geometry.crop` (NumPy) of the same image: letterbox, and a crop that leaves the image.
+    #[test]
+    fn letterbox_and_crop_are_those_of_training() {
+        let patch = crop(image(5, 7).view(), None, &Region::whole((5, 7), Geometry::Letterbox), 8);
+        assert!(patch.inside[..8].iter().chain(&patch.inside[56..]).all(|inside| !inside), "padding above and below");
+        close(
+            &patch.values[16..24],
+            &[58.4375, 35.332, 58.1875, 37.25, 28.9375, 54.9492, 56.1055, 33.0],
+            1e-4,
+        );
+        let bottom = crop(image(5, 7).view(), None, &Region::whole((5, 7), Geometry::LongestBr), 7);
+        assert!(bottom.inside[..35].iter().all(|i| *i) && bottom.inside[35..].iter().all(|i| !i));
+        let patch = crop(image(5, 7).view(), None, &Region::square(6.0, 1.5, 5.0), 4);
+        let rows = [
+            [0.0, 0.0, 0.0, 0.0],
+            [41.625, 37.64062, 38.0, 0.0],
+            [45.29688, 72.875, 18.0, 0.0],
+            [39.5, 52.875, 86.375, 0.0],
+        ];
+        close(&patch.values, rows.as_flattened(), 1e-4);
+        let mut out = Vec::new();
+        let input = input(4, 3, IntensityKind::PercentileMinmax, Some(1.0), Some(99.0));
+        normalise(&patch, &input, Format::Dense, None, &mut out);
+        let rows = [
+            [0.0, 0.0, 0.0, 0.0],
+            [0.33555, 0.27493, 0.2804, 0.0],
+            [0.39142, 0.81103, 0.0, 0.0],
+            [0.30322, 0.50672, 1.0, 0.0],
+        ];
+        for channel in 0..3 {
+            let found: Vec<f64> = out[channel * 16..(channel + 1) * 16].iter().map(|v| f64::from(*v)).collect();
+            close(&found, rows.as_flattened(), 1e-5);
+        }
+        let mut grey = Vec::new();
+        normalise(&patch, &input, Format::Ultralytics, None, &mut grey);
+        assert!((grey[0] - 114.0 / 255.0).abs() < 1e-6, "Ultralytics models know grey borders");
+    }
+
+    /// `scargate_train.geometry.back` (NumPy).
+    #[test]
+    fn planes_come_back_to_the_slice_grid() {
+        let planes: Vec<f32> = (0..32).map(|i| (i * 31 % 17) as f32).collect();
+        let mut seen = Array2::from_elem((5, 7), None);
+        Back::new(&Region::square(6.0, 1.5, 5.0), (5, 7), 4, (0.0, 0.0)).each(&planes, |r, c, values| {
+            seen[(r, c)] = Some((values[0], values[1]));
+        });
+        let first = [[3.5, 4.13, 6.49, 13.61], [7.5, 6.6, 5.05, 9.45], [11.5, 10.6, 8.2, 5.8], [15.0, 14.1, 11.7, 9.3]];
+        let second = [[6.5, 5.6, 3.71, 5.39], [10.5, 9.6, 7.2, 4.8], [9.4, 10.03, 11.2, 8.8], [1.0, 5.2, 14.7, 12.3]];
+        for ((r, c), found) in seen.indexed_iter() {
+            assert_eq!(found.is_some(), r < 4 && c > 2, "({r}, {c})");
+            if let Some((a, b)) = found {
+                assert!((a - first[r][c - 3]).abs() < 1e-4 && (b - second[r][c - 3]).abs() < 1e-4, "({r}, {c})");
+            }
+        }
+    }
+
+    const SAMPLE: [f64; 10] = [3.0, -1.5, 8.25, 0.5, 12.0, 7.0, -4.0, 2.0, 9.5, 1.0];
+
+    /// NumPy 2 `percentile` (linear).
+    #[test]
+    fn percentiles_are_those_of_numpy() {
+        let expected =
+            [(0.0, -4.0), (1.0, -3.775), (5.0, -2.875), (33.3, 0.9984999999999999), (50.0, 2.5), (75.0, 7.9375)];
+        for (percent, value) in expected.into_iter().chain([(99.0, 11.775), (100.0, 12.0)]) {
+            let found = percentile(&mut SAMPLE.clone(), percent).unwrap();
+            assert!((found - value).abs() < 1e-12, "{percent}: {found}, expected {value}");
+        }
+        assert_eq!(percentile(&mut [], 50.0), None);
+    }
+
+    /// NumPy: clip to the percentiles, then `(c - c.mean()) / c.std()`; segment-anything's mean and deviation of 255 u.
+    #[test]
+    fn intensity_kinds_are_those_of_numpy() {
+        let intensity =
+            |kind| Intensity { kind, lo: Some(10.0), hi: Some(90.0), scope: IntensityScope::Region };
+        let apply = |kind, channel| -> Vec<f64> {
+            let window = Window::of(&intensity(kind), SAMPLE.into_iter());
+            SAMPLE.iter().map(|v| window.apply(kind, *v, channel)).collect()
+        };
+        let z = [
+            -0.182959, -1.245298, 1.056438, -0.773147, 1.410551, 0.761344, -1.304317, -0.419034, 1.351532, -0.65511,
+        ];
+        close(&apply(IntensityKind::PercentileZscore, 0), &z, 1e-6);
+        let red =
+            [-0.31422, -2.02297, 1.67932, -1.26353, 2.24891, 1.20467, -2.1179, -0.69394, 2.15398, -1.07367];
+        close(&apply(IntensityKind::Sam, 0), &red, 1e-5);
+        let blue = [0.0313, -1.70783, 2.06029, -0.93488, 2.64, 1.5772, -1.80444, -0.35517, 2.54338, -0.74164];
+        close(&apply(IntensityKind::Sam, 2), &blue, 1e-5);
+        let window = Window::of(&intensity(IntensityKind::Minmax), SAMPLE.into_iter());
+        close(&[window.apply(IntensityKind::Minmax, -4.0, 0), window.apply(IntensityKind::Minmax, 12.0, 0)], &[0.0, 1.0], 0.0);
+    }
+
+    #[test]
+    fn padding_pixels_and_non_finite_ones_do_not_count() {
+        let mut picture = Array2::from_elem((8, 8), 5.0f32);
+        picture[(0, 0)] = f32::NAN;
+        let valid = Array2::from_shape_fn((8, 8), |(_, c)| c < 6);
+        let patch = crop(picture.view(), Some(valid.view()), &Region::square(4.0, 4.0, 8.0), 8);
+        let inside = patch.inside.iter().filter(|inside| **inside).count();
+        assert_eq!(inside, 47, "six columns of eight, less the one that is not a number");
+        assert!(patch.values.iter().all(|v| v.is_finite()));
+        let flat = Window::of(
+            &Intensity {
+                kind: IntensityKind::PercentileMinmax,
+                lo: Some(1.0),
+                hi: Some(99.0),
+                scope: IntensityScope::Region,
+            },
+            std::iter::empty(),
+        );
+        assert!(flat.apply(IntensityKind::PercentileMinmax, f64::MAX, 0).is_finite());
+    }
+
+    proptest! {
+        #[test]
+        fn points_map_to_the_frame_and_back(
+            cx in -20.0f64..300.0, cy in -20.0f64..300.0, side in 4.0f64..400.0, size in 8usize..1024,
+            x in 0.0f64..1.0, y in 0.0f64..1.0,
+        ) {
+            let region = Region::square(cx, cy, side);
+            let (u, v) = (x * size as f64, y * size as f64);
+            let (sx, sy) = region.to_slice(u, v, size);
+            let (back_u, back_v) = region.from_slice(sx, sy, size);
+            prop_assert!((back_u - u).abs() < 1e-6 * size as f64 && (back_v - v).abs() < 1e-6 * size as f64);
+        }
+
+        /// A plane of x coordinates taken through a region and back is the x coordinate again.
+        #[test]
+        fn a_ramp_survives_the_round_trip(cx in 12.0f64..28.0, cy in 12.0f64..28.0, side in 8.0f64..20.0) {
+            let ramp = Array2::from_shape_fn((40, 40), |(_, c)| c as f32 + 0.5);
+            let region = Region::square(cx, cy, side);
+            let patch = crop(ramp.view(), None, &region, 64);
+            let planes: Vec<f32> = patch.values.iter().map(|v| *v as f32).collect();
+            let half = side / 64.0;
+            Back::new(&region, (40, 40), 64, (0.0, 0.0)).each(&planes, |_, c, values| {
+                // At the rim of the region edge samples are repeated, for half a sample.
+                assert!((f64::from(values[0]) - (c as f64 + 0.5)).abs() < half + 1e-4);
+            });
+        }
+
+        #[test]
+        fn windows_keep_values_within_bounds(values in proptest::collection::vec(-1e6f32..1e6, 64)) {
+            let picture = Array2::from_shape_vec((8, 8), values).unwrap();
+            let patch = crop(picture.view(), None, &Region::square(4.0, 4.0, 9.0), 16);
+            let mut out = Vec::new();
+            normalise(&patch, &input(16, 1, IntensityKind::PercentileMinmax, Some(1.0), Some(99.0)), Format::Dense, None, &mut out);
+            prop_assert!(out.iter().all(|v| (0.0..=1.0).contains(v)));
+        }
+    }
+}
