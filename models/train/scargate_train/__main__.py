@@ -8,7 +8,7 @@ from pathlib import Path
 from . import data, split
 from .common import HERE, RUNS
 
-ROLES = {"myocardium": "myocardium", "sam": "sam", "detector": "detector"}
+ROLES = {"myocardium": "myocardium", "presence": "presence", "detector": "detector", "sam": "sam"}
 
 
 def emidec() -> Path:
@@ -82,7 +82,7 @@ def main() -> None:
         p.set_defaults(run=run)
         p.add_argument("--models", type=Path, default=HERE.parent)
         if run is export:
-            p.add_argument("role", choices=sorted(ROLES))
+            p.add_argument("role", choices=["myocardium", "detector", "sam"])
             p.add_argument("--accuracy", default="not yet measured")
         elif run is evaluate:
             p.add_argument("data", choices=["real", "phantom"])

@@ -13,6 +13,7 @@ from .data import CLASSES
 from .geometry import crop, normalise, reference_region
 from .lesions import components
 from .synthetic import stack
+from .unet import Gated, Presence
 
 LICENCE = "CC-BY-NC-SA-4.0"
 CREDIT = "EMIDEC, Lalande et al. 2020, doi 10.3390/data5040089"
@@ -149,6 +150,10 @@ def myocardium(target: Path, accuracy: str) -> None:
     c, folder = config("myocardium"), target / "myocardium"
     net = build(c)
     net.load_state_dict(load(RUNS / "myocardium" / "last.pt")["average"])
+    if state := load(RUNS / "myocardium" / "presence.pt"):
+        presence = Presence(net.down[-1][0].out_channels)
+        presence.load_state_dict(state["model"])
+        net = Gated(net, presence, c["presence"]["margin"])
     net = net.eval().to(memory_format=torch.contiguous_format)
     patch, _ = probe_crop(c["size"])
     feeds = {"input": patch[None, None]}

@@ -8,7 +8,7 @@ import subprocess
 import tomllib
 from pathlib import Path
 
-from . import detector, evaluate, export, myocardium, sam, sets, synthetic
+from . import detector, evaluate, export, myocardium, presence, sam, sets, synthetic
 from .common import RUNS, SMOKE
 
 
@@ -30,7 +30,7 @@ def main() -> None:
         raise SystemExit("set SMOKE=1")
     arrays(RUNS / "phantom" / "train", 6, "training")
     arrays(RUNS / "phantom" / "test", 3, "evaluation")
-    for role in (myocardium, detector, sam):
+    for role in (myocardium, presence, detector, sam):
         role.train()
     models = RUNS / "models"
     for role in (export.myocardium, export.detector, export.sam):

@@ -32,13 +32,17 @@ class UNet(nn.Module):
         )
         self.head = nn.Conv2d(widths[0], classes, 1)
 
-    def features(self, x: torch.Tensor, stride: int = 1) -> torch.Tensor:
-        """The decoder's map at a stride (1, 2, 4, ...) of the input."""
-        skips = []
+    def encode(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """The maps of all levels, finest first."""
+        maps = []
         for i, block in enumerate(self.down):
             x = block(F.max_pool2d(x, 2) if i else x)
-            skips.append(x)
-        skips.pop()
+            maps.append(x)
+        return maps
+
+    def decode(self, maps: list[torch.Tensor], stride: int = 1) -> torch.Tensor:
+        """The decoder's map at a stride (1, 2, 4, ...) of the input."""
+        *skips, x = maps
         for block in self.up:
             if 2 ** len(skips) == stride:
                 break
@@ -47,4 +51,38 @@ class UNet(nn.Module):
         return x
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.head(self.features(x))
+        return self.head(self.decode(self.encode(x)))
+
+
+class Presence(nn.Module):
+    """Is the left ventricle in this picture at all? From the coarsest map of a finished U-Net; logit > 0 means yes."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(2 * channels, 64), nn.ReLU(), nn.Linear(64, 1))
+
+    @staticmethod
+    def pool(coarse: torch.Tensor) -> torch.Tensor:
+        """Mean and maximum of each channel, [B, 2 C]."""
+        return torch.cat([coarse.mean((2, 3)), coarse.amax((2, 3))], 1)
+
+    def forward(self, pooled: torch.Tensor) -> torch.Tensor:
+        return self.layers(pooled)[:, 0]
+
+
+class Gated(nn.Module):
+    """What is exported: the U-Net, all background where `Presence` says that the ventricle is not in the picture.
+
+    A network that judges pixel by pixel leaves scraps of wall on slices beyond base and apex; one decision per picture
+    does not. `margin` moves that decision towards keeping the picture.
+    """
+
+    def __init__(self, net: UNet, presence: Presence, margin: float):
+        super().__init__()
+        self.net, self.presence, self.margin = net, presence, margin
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        maps = self.net.encode(x)
+        absent = (self.presence(Presence.pool(maps[-1])) + self.margin < 0).to(x.dtype)
+        logits = self.net.head(self.net.decode(maps))
+        return torch.cat([logits[:, :1] + 100 * absent.view(-1, 1, 1, 1), logits[:, 1:]], 1)

@@ -33,7 +33,7 @@ class WallHead(nn.Module):
 
     def raw(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Distances to the four sides [B, 4, h, w] in px and score logits [B, h, w]."""
-        f = self.head(self.trunk.features(x, STRIDE))
+        f = self.head(self.trunk.decode(self.trunk.encode(x), STRIDE))
         return F.softplus(self.box(f).float()) * 2 * STRIDE, self.score(f).float()[:, 0]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
