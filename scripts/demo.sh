@@ -30,4 +30,8 @@ CONFIG=$STATE/dev.toml
 "$BIN" --config "$CONFIG" config check
 "$BIN" --config "$CONFIG" migrate
 step 4 "A study from the PACS to the EHR (set-up took $((SECONDS - started)) s)"
-exec "$BIN" --config "$CONFIG" demo "$@"
+# The scheduling system's part: the patient and the order are in the EHR before the scanner starts.
+ACCESSION=D$(date +%y%m%d%H%M%S)
+"$(venv_python)" scripts/seed_ehr.py --state "$STATE" --patient-id DEMO-1 --birth-date 1960-02-14 \
+  --accession "$ACCESSION" > "$STATE/demo-references.json"
+exec "$BIN" --config "$CONFIG" demo --patient-id DEMO-1 --birth-date 19600214 --accession "$ACCESSION" "$@"

@@ -3,6 +3,7 @@
 use reqwest::{Client, Method, StatusCode};
 use serde_json::Value;
 
+use crate::support::database::TestDatabase;
 use crate::support::servers::{PrivateServers, Servers};
 use crate::support::unique;
 
@@ -49,6 +50,32 @@ async fn a_killed_database_keeps_what_it_acknowledged() {
     let mut owner = PgConnection::connect(&url).await.unwrap();
     let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM kept").fetch_one(&mut owner).await.unwrap();
     assert_eq!(rows, 1000);
+}
+
+#[tokio::test]
+async fn each_test_has_a_migrated_database_of_its_own_as_the_roles() {
+    let servers = Servers::shared();
+    let (one, two) = (TestDatabase::fresh(&servers).await, TestDatabase::fresh(&servers).await);
+    assert_ne!(one.name, two.name);
+    let app = one.pool("app").await;
+    let tables: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM information_schema.tables WHERE table_schema = 'public'")
+            .fetch_one(&app)
+            .await
+            .unwrap();
+    assert!(tables > 0, "no table is visible to the app role");
+    let ddl = sqlx::query("CREATE TABLE mine (n INT)").execute(&app).await;
+    assert!(ddl.is_err(), "the app role may not make tables");
+    let name = one.name.clone();
+    drop(app);
+    drop(one);
+    let admin = sqlx::PgPool::connect(&servers.database_url("admin", "postgres")).await.unwrap();
+    let left: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM pg_database WHERE datname = $1)")
+        .bind(&name)
+        .fetch_one(&admin)
+        .await
+        .unwrap();
+    assert!(!left, "a dropped test database is deleted");
 }
 
 #[test]
