@@ -18,6 +18,7 @@ pub mod domain;
 pub mod encode;
 pub mod failure;
 pub mod infer;
+pub mod lifecycle;
 pub mod phantom;
 pub mod quantify;
 pub mod queue;

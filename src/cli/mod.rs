@@ -1,6 +1,7 @@
 //! The command line: one file per command; arguments are parsed here, work is done by the library's modules.
 
 mod models;
+mod explain;
 mod phantom;
 
 use crate::config::{self, Config};
@@ -27,6 +28,8 @@ enum Command {
     Config(ConfigCommand),
     /// List the models that are plugged in, or check them against their stored probes.
     Models(models::ModelsArgs),
+    /// Say what an error code means and what to do.
+    Explain(explain::ExplainArgs),
     /// Draw synthetic cardiac MR with exact truth: studies, and arrays for training.
     Phantom(phantom::PhantomArgs),
 }
@@ -61,6 +64,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
             Ok(())
         }
         Command::Models(args) => models::run(&args, load()?),
+        Command::Explain(args) => explain::run(&args),
         Command::Phantom(args) => phantom::run(&args),
     }
 }

@@ -40,16 +40,15 @@ impl Store {
     /// # Errors
     /// `config-invalid` that says which migrations are missing or unknown.
     pub async fn check_migrated(&self) -> Result<()> {
-        let applied: Vec<i64> = match sqlx::query_scalar(
-            "SELECT version FROM _sqlx_migrations WHERE success ORDER BY version",
-        )
-        .fetch_all(&self.pool)
-        .await
-        {
-            Ok(applied) => applied,
-            Err(sqlx::Error::Database(db)) if matches!(db.code().as_deref(), Some("42P01" | "42501")) => Vec::new(),
-            Err(error) => return Err(error.into()),
-        };
+        let applied: Vec<i64> =
+            match sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success ORDER BY version")
+                .fetch_all(&self.pool)
+                .await
+            {
+                Ok(applied) => applied,
+                Err(sqlx::Error::Database(db)) if matches!(db.code().as_deref(), Some("42P01" | "42501")) => Vec::new(),
+                Err(error) => return Err(error.into()),
+            };
         let known: Vec<i64> = MIGRATIONS.iter().map(|m| m.version).collect();
         let missing: Vec<&i64> = known.iter().filter(|v| !applied.contains(v)).collect();
         let unknown: Vec<&i64> = applied.iter().filter(|v| !known.contains(v)).collect();

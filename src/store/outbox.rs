@@ -271,11 +271,8 @@ impl Store {
         if next == DeliveryState::Pending {
             reopen(&mut tx, &self.pseudonyms, RunId(run), &study, &state).await?;
         }
-        let from: &[&str] = if next == DeliveryState::Pending {
-            &["held", "failed"]
-        } else {
-            &["pending", "held", "failed"]
-        };
+        let from: &[&str] =
+            if next == DeliveryState::Pending { &["held", "failed"] } else { &["pending", "held", "failed"] };
         let done = sqlx::query(
             "UPDATE deliveries SET state = $2, next_attempt_at = clock_timestamp(), attempts = 0, updated_at = now(),
                  code = CASE WHEN $2 = 'pending' THEN NULL ELSE code END
@@ -437,13 +434,7 @@ impl DeliveryRow {
 }
 
 /// A failed run goes back to `delivering` when one of its deliveries is let go; an open one stays as it is.
-pub(super) async fn reopen(
-    tx: &mut Tx,
-    pseudonyms: &Pseudonyms,
-    run: RunId,
-    study: &str,
-    state: &str,
-) -> Result<()> {
+pub(super) async fn reopen(tx: &mut Tx, pseudonyms: &Pseudonyms, run: RunId, study: &str, state: &str) -> Result<()> {
     let from: RunState = parse("runs", "state", state)?;
     if from == RunState::Delivering {
         return Ok(());
@@ -472,11 +463,10 @@ pub(super) async fn reopen(
 /// Ends a delivering run whose deliveries leave nothing open: `completed` when all required ones were delivered (a
 /// person may have discarded some), `failed` when one failed, `cancelled` when all were discarded.
 pub(super) async fn settle_run(tx: &mut Tx, pseudonyms: &Pseudonyms, run: RunId) -> Result<RunState> {
-    let (state, study): (String, String) =
-        sqlx::query_as("SELECT state, study_uid FROM runs WHERE id = $1 FOR UPDATE")
-            .bind(run.0)
-            .fetch_one(&mut **tx)
-            .await?;
+    let (state, study): (String, String) = sqlx::query_as("SELECT state, study_uid FROM runs WHERE id = $1 FOR UPDATE")
+        .bind(run.0)
+        .fetch_one(&mut **tx)
+        .await?;
     let state: RunState = parse("runs", "state", &state)?;
     if state != RunState::Delivering {
         return Ok(state);

@@ -205,10 +205,8 @@ impl Store {
         .bind(run.0)
         .fetch_all(&self.pool)
         .await?;
-        let (measures,): (Option<Value>,) = sqlx::query_as("SELECT measures FROM runs WHERE id = $1")
-            .bind(run.0)
-            .fetch_one(&self.pool)
-            .await?;
+        let (measures,): (Option<Value>,) =
+            sqlx::query_as("SELECT measures FROM runs WHERE id = $1").bind(run.0).fetch_one(&self.pool).await?;
         let filter = EventFilter { run: Some(run), ..EventFilter::default() };
         Ok(Some(RunDetail {
             summary,

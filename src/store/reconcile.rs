@@ -144,11 +144,10 @@ impl Store {
 }
 
 async fn lock_run(tx: &mut Tx, run: RunId) -> Result<(RunState, String)> {
-    let row: Option<(String, String)> =
-        sqlx::query_as("SELECT state, study_uid FROM runs WHERE id = $1 FOR UPDATE")
-            .bind(run.0)
-            .fetch_optional(&mut **tx)
-            .await?;
+    let row: Option<(String, String)> = sqlx::query_as("SELECT state, study_uid FROM runs WHERE id = $1 FOR UPDATE")
+        .bind(run.0)
+        .fetch_optional(&mut **tx)
+        .await?;
     let (state, study) = row.ok_or(StoreError::NotFound("run"))?;
     Ok((parse("runs", "state", &state)?, study))
 }

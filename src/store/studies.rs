@@ -155,12 +155,10 @@ pub(super) async fn lock_study(tx: &mut Tx, study: &Uid) -> Result<Option<String
 }
 
 async fn last_run(tx: &mut Tx, study: &Uid) -> Result<Option<LastRun>> {
-    Ok(sqlx::query_as(
-        "SELECT id, state, revision FROM runs WHERE study_uid = $1 ORDER BY revision DESC LIMIT 1",
-    )
-    .bind(study.as_str())
-    .fetch_optional(&mut **tx)
-    .await?)
+    Ok(sqlx::query_as("SELECT id, state, revision FROM runs WHERE study_uid = $1 ORDER BY revision DESC LIMIT 1")
+        .bind(study.as_str())
+        .fetch_optional(&mut **tx)
+        .await?)
 }
 
 /// The instance list at the present count has been looked at; `newer` is the revision that came of it.

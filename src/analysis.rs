@@ -1,0 +1,132 @@
+//! The steps from source objects to artefacts, in order and without any server: what a worker runs between retrieval and
+//! outbox, and all that `scargate analyze` does.
+
+use crate::config::Config;
+use crate::domain::artefact::{Artefact, ArtefactKind};
+use crate::domain::labels::Segmentation;
+use crate::domain::measures::Measures;
+use crate::domain::provenance::PipelineVersion;
+use crate::domain::run::RunId;
+use crate::domain::source::SourceObject;
+use crate::domain::stack::{SourceFrame, Stack};
+use crate::domain::submission::InputDigest;
+use crate::encode;
+use crate::encode::seg::SegContext;
+use crate::failure::{Code, Failure};
+use crate::infer::{Engine, Progress};
+use crate::quantify;
+use crate::study;
+use time::OffsetDateTime;
+
+/// Which run of which revision the artefacts belong to; all of it is stored, so that encoding twice gives the same bytes.
+#[derive(Debug, Clone)]
+pub struct RunFacts {
+    /// The run.
+    pub run: RunId,
+    /// Its number on the study, from 1.
+    pub revision: u32,
+    /// When the run was recorded.
+    pub created: OffsetDateTime,
+    /// Digest of the inputs that the PACS listed.
+    pub input_digest: InputDigest,
+}
+
+/// Chosen images, before any model ran.
+pub struct Selection {
+    /// The stack.
+    pub stack: Stack,
+    /// Digest of the selected instances.
+    pub digest: InputDigest,
+}
+
+/// Everything that a run puts out.
+pub struct Analysis {
+    /// The images.
+    pub stack: Stack,
+    /// What was drawn on them.
+    pub labels: Segmentation,
+    /// What was measured.
+    pub measures: Measures,
+    /// Encoded outputs: SEG, FHIR Bundle, measures, overlay.
+    pub artefacts: Vec<Artefact>,
+}
+
+/// Chooses the stack.
+///
+/// # Errors
+/// Coded rejections of [`study::select`].
+pub fn select(objects: &[SourceObject], engine: &Engine, config: &Config) -> Result<Selection, study::Error> {
+    let stack = study::select(objects, &config.study, &config.limits, &engine.accepted_contrasts())?;
+    let digest = InputDigest::of(stack.slices.iter().map(|slice| &slice.source.sop_instance));
+    Ok(Selection { stack, digest })
+}
+
+/// Runs the models, measures and encodes. Blocking, for minutes on a slow CPU: call it outside async code.
+///
+/// # Errors
+/// Of the models, of the measures, of the encoders.
+pub fn analyse(
+    stack: Stack,
+    engine: &Engine,
+    config: &Config,
+    facts: &RunFacts,
+    progress: &dyn Fn(Progress),
+) -> Result<Analysis, Failure> {
+    let drawn = engine.segment(&stack, progress)?;
+    let (labels, measures) = quantify::measure(&stack, drawn, &config.quantify)?;
+    let artefacts = encode_all(&stack, &labels, &measures, engine, config, facts)?;
+    if artefacts.iter().any(|artefact| artefact.bytes.len() as u64 > config.limits.artefact_bytes) {
+        return Err(Failure::permanent(Code::StudyTooLarge, "an artefact is above limits.artefact_bytes"));
+    }
+    Ok(Analysis { stack, labels, measures, artefacts })
+}
+
+/// Digest of everything that can change a result.
+pub fn pipeline_version(engine: &Engine, config: &Config) -> PipelineVersion {
+    let settings = format!("{:?}|{:?}|{:?}", config.study, config.quantify, config.encode);
+    let scar_source = format!("{:?}", config.infer.scar_source);
+    let models = engine.version_parts();
+    let mut parts = vec![env!("CARGO_PKG_VERSION"), settings.as_str(), scar_source.as_str()];
+    parts.extend(models.iter().map(String::as_str));
+    PipelineVersion::of(&parts)
+}
+
+fn encode_all(
+    stack: &Stack,
+    labels: &Segmentation,
+    measures: &Measures,
+    engine: &Engine,
+    config: &Config,
+    facts: &RunFacts,
+) -> Result<Vec<Artefact>, Failure> {
+    let context = SegContext {
+        revision: facts.revision,
+        act: String::new(),
+        created: facts.created,
+        device_serial: config.encode.device_serial.clone(),
+        series_number: config.encode.seg_series_number,
+    };
+    let seg = encode::seg::encode(stack, labels, &context)?;
+    let sources: Vec<SourceFrame> = stack.slices.iter().map(|slice| slice.source.clone()).collect();
+    let bundle = encode::fhir::bundle(&encode::fhir::Facts {
+        identity: &stack.identity,
+        measures,
+        sources: &sources,
+        input_digest: &facts.input_digest,
+        seg: Some(&seg),
+        models: &labels.models,
+        provider: &labels.provider,
+        pipeline: &pipeline_version(engine, config),
+        run: facts.run,
+        revision: facts.revision,
+        device_serial: &config.encode.device_serial,
+        assumed_offset: time::UtcOffset::UTC,
+        issued: facts.created,
+    })?;
+    let json = serde_json::to_vec_pretty(measures)
+        .map_err(|error| Failure::permanent(Code::Internal, format!("measures: {error}")))?;
+    let measures_json = Artefact { kind: ArtefactKind::Measures, name: "measures".into(), dicom: None, bytes: json };
+    let overlay = encode::overlay::sheet(stack, labels, measures)?;
+    encode::agree::check(measures, stack, &seg, &bundle)?;
+    Ok(vec![seg, bundle, measures_json, overlay])
+}

@@ -1,0 +1,79 @@
+//! actix-web: REST for runs, the PACS webhook, health and the private code system. Its wire types stay here; it holds
+//! no business rules.
+
+pub mod dto;
+mod problem;
+mod routes;
+
+pub use problem::Problem;
+
+use crate::config;
+use crate::dicomweb;
+use crate::failure::{Code, Failure};
+use crate::queue::Queue;
+use crate::store::Store;
+use actix_web::{App, HttpServer, web};
+use std::net::TcpListener;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// What the routes work with.
+#[derive(Clone)]
+pub struct State {
+    /// Repositories.
+    pub store: Store,
+    /// Messages.
+    pub queue: Arc<Queue>,
+    /// The PACS.
+    pub pacs: Arc<dicomweb::Client>,
+    /// `[intake]`: the webhook's token.
+    pub intake: config::Intake,
+    /// Wakes the poller.
+    pub poke: Arc<tokio::sync::Notify>,
+    /// What this process runs, for readiness: the models' provider when it has a worker.
+    pub provider: Option<String>,
+}
+
+/// Binds the configured address.
+///
+/// # Errors
+/// `config-invalid` when the address cannot be bound.
+pub fn bind(server: &config::Server) -> Result<TcpListener, Failure> {
+    TcpListener::bind((server.bind, server.port))
+        .map_err(|error| Failure::permanent(Code::ConfigInvalid, format!("server.port {}: {error}", server.port)))
+}
+
+/// Serves until the token is cancelled, then lets open requests finish.
+///
+/// # Errors
+/// When the server cannot run.
+pub async fn serve(
+    listener: TcpListener,
+    server: &config::Server,
+    state: State,
+    stop: CancellationToken,
+) -> Result<(), Failure> {
+    let max_body = server.max_body_bytes;
+    let running = HttpServer::new(move || {
+        App::new()
+            .app_data(web::Data::new(state.clone()))
+            .app_data(web::PayloadConfig::new(max_body))
+            .app_data(routes::json_config(max_body))
+            .configure(routes::all)
+            .default_service(web::to(routes::nothing_here))
+    })
+    .workers(2)
+    .shutdown_timeout(server.grace_secs)
+    .disable_signals()
+    .listen(listener)
+    .map_err(|error| Failure::permanent(Code::Internal, format!("http server: {error}")))?
+    .run();
+    let handle = running.handle();
+    let stopping = tokio::spawn(async move {
+        stop.cancelled().await;
+        handle.stop(true).await;
+    });
+    let ended = running.await.map_err(|error| Failure::permanent(Code::Internal, format!("http server: {error}")));
+    stopping.abort();
+    ended
+}
