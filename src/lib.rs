@@ -21,6 +21,7 @@ pub mod infer;
 pub mod lifecycle;
 pub mod phantom;
 pub mod quantify;
+pub mod intake;
 pub mod queue;
 pub mod store;
 pub mod telemetry;

@@ -4,7 +4,10 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 use opentelemetry::Context;
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
+use std::collections::HashMap;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+const TRACEPARENT: &str = "traceparent";
 
 struct Headers<'a>(&'a mut FieldTable);
 
@@ -30,6 +33,20 @@ impl Extractor for Read<'_> {
     }
 }
 
+/// `traceparent` of the current span, to be stored with the run; `None` when nothing is traced.
+pub fn current_traceparent() -> Option<String> {
+    let mut carrier = HashMap::new();
+    TraceContextPropagator::new().inject_context(&tracing::Span::current().context(), &mut carrier);
+    carrier.remove(TRACEPARENT)
+}
+
+/// Makes the current span a child of a stored `traceparent`, so that work taken up later belongs to the same trace.
+pub fn continue_trace(traceparent: &str) {
+    let carrier = HashMap::from([(TRACEPARENT.to_owned(), traceparent.to_owned())]);
+    // Fails only where no OpenTelemetry layer is installed; the span is then a plain one.
+    let _ = tracing::Span::current().set_parent(TraceContextPropagator::new().extract(&carrier));
+}
+
 /// Writes `traceparent` (and `tracestate`) of the current span.
 pub(super) fn inject(headers: &mut FieldTable) {
     let context = tracing::Span::current().context();
@@ -50,18 +67,18 @@ mod tests {
     fn a_traceparent_survives_the_headers() {
         let text = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"; // the example of the W3C recommendation
         let mut table = FieldTable::default();
-        table.insert("traceparent".into(), AMQPValue::LongString(text.into()));
+        table.insert(TRACEPARENT.into(), AMQPValue::LongString(text.into()));
         let context = extract(Some(&table));
         assert_eq!(context.span().span_context().trace_id().to_string(), "4bf92f3577b34da6a3ce929d0e0e4736");
         let mut back = FieldTable::default();
         TraceContextPropagator::new().inject_context(&context, &mut Headers(&mut back));
-        assert_eq!(Read(&back).get("traceparent"), Some(text));
+        assert_eq!(Read(&back).get(TRACEPARENT), Some(text));
     }
 
     #[test]
     fn malformed_headers_give_no_context() {
         let mut table = FieldTable::default();
-        table.insert("traceparent".into(), AMQPValue::LongString("nonsense".into()));
+        table.insert(TRACEPARENT.into(), AMQPValue::LongString("nonsense".into()));
         assert!(!extract(Some(&table)).span().span_context().is_valid());
         assert!(!extract(None).span().span_context().is_valid());
     }
