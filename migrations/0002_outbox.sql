@@ -70,3 +70,6 @@ CREATE INDEX deliveries_sending ON deliveries (destination, lease_until) WHERE s
 CREATE INDEX deliveries_order ON deliveries (study_uid, destination, revision, position)
     WHERE state IN ('pending', 'sending', 'held', 'failed');
 CREATE INDEX deliveries_by_artefact ON deliveries (artefact_id);
+
+-- What was last delivered of a study: its receipt.
+CREATE INDEX deliveries_delivered ON deliveries (study_uid, destination, revision) WHERE state = 'delivered';

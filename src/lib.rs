@@ -13,10 +13,12 @@
 pub mod audit;
 pub mod cli;
 pub mod config;
+pub mod deliver;
 pub mod dicomweb;
 pub mod domain;
 pub mod encode;
 pub mod failure;
+pub mod fault;
 pub mod infer;
 pub mod lifecycle;
 pub mod intake;

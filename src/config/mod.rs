@@ -4,7 +4,7 @@ mod check;
 mod secret;
 mod sections;
 
-pub use check::Fault;
+pub use check::{Fault, is_loopback};
 pub use secret::Secret;
 pub use sections::*;
 

@@ -84,9 +84,15 @@ pub const NO_REFLOW_OF_LV: Code = own("LGE-MVO-LV", "No-reflow mass as percentag
 pub const NO_REFLOW_OF_SCAR: Code = own("LGE-MVO-SCAR", "No-reflow mass as percentage of LGE mass");
 /// Image quality.
 pub const IMAGE_QUALITY: Code = own("LGE-QUALITY", "LGE image quality for quantification");
+/// Image quality: good.
+pub const QUALITY_GOOD: Code = own("LGE-Q-GOOD", "Good image quality");
+/// Image quality: limited.
+pub const QUALITY_LIMITED: Code = own("LGE-Q-LIMITED", "Limited image quality");
+/// Image quality: not usable.
+pub const QUALITY_NOT_USABLE: Code = own("LGE-Q-UNUSABLE", "Image quality does not allow a measurement");
 
 /// Every private code with its meaning: the CodeSystem that we serve.
-pub const PRIVATE_CODES: [Code; 9] = [
+pub const PRIVATE_CODES: [Code; 12] = [
     NO_REFLOW_REGION,
     LGE_QUANTIFICATION,
     LV_MASS,
@@ -96,6 +102,9 @@ pub const PRIVATE_CODES: [Code; 9] = [
     NO_REFLOW_OF_LV,
     NO_REFLOW_OF_SCAR,
     IMAGE_QUALITY,
+    QUALITY_GOOD,
+    QUALITY_LIMITED,
+    QUALITY_NOT_USABLE,
 ];
 
 #[cfg(test)]

@@ -128,6 +128,23 @@ impl Store {
         rows.into_iter().map(DeliveryRow::into_domain).collect()
     }
 
+    /// What the peer answered to the last delivery of a study: which versions of ours it holds.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn last_receipt(&self, study: &Uid, destination: Destination) -> Result<Option<Value>> {
+        let row: Option<(Value,)> = sqlx::query_as(
+            "SELECT response FROM deliveries
+             WHERE study_uid = $1 AND destination = $2 AND state = 'delivered' AND response IS NOT NULL
+             ORDER BY revision DESC, position DESC LIMIT 1",
+        )
+        .bind(study.as_str())
+        .bind(destination.name())
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(row.map(|(response,)| response))
+    }
+
     /// Extends the lease of a delivery that takes long.
     ///
     /// # Errors

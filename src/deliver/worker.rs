@@ -1,0 +1,256 @@
+//! The delivery worker of one destination: claims what is due, sends it, records what the peer confirmed.
+//!
+//! The loop wakes on a notification of the outbox or after `deliver.poll_secs`. A claim is a lease: when this process
+//! dies another takes the delivery over and finds out from the peer what arrived. The order per study is the store's.
+
+use super::backoff::{Backoff, Breaker};
+use super::ehr::{Ehr, Parcel, is_outage};
+use super::pacs::Pacs;
+use crate::config::Config;
+use crate::dicomweb;
+use crate::domain::delivery::{Destination, DestinationMode};
+use crate::domain::events::{Event, EventKind, EventOutcome};
+use crate::failure::{Class, Code, Failure};
+use crate::fault;
+use crate::store::{ClaimedDelivery, Store};
+use crate::telemetry::events::DeliveryAttempt;
+use serde_json::json;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+/// Deliveries that one worker sends at a time.
+const AT_ONCE: u32 = 4;
+/// Pause after the store could not be reached.
+const STORE_PAUSE: Duration = Duration::from_secs(2);
+
+/// Sends to one destination until it is stopped.
+pub struct Worker {
+    store: Store,
+    destination: Destination,
+    mode: DestinationMode,
+    name: String,
+    pacs: Arc<Pacs>,
+    ehr: Option<Arc<Ehr>>,
+    backoff: Backoff,
+    breaker: Breaker,
+    poll: Duration,
+    limit: Duration,
+    max_attempts: u32,
+}
+
+/// What became of one attempt.
+enum End {
+    Delivered(serde_json::Value),
+    Failed(Failure),
+}
+
+impl Worker {
+    /// A worker for one destination; `name` tells processes apart in the outbox.
+    ///
+    /// # Errors
+    /// `config-invalid` when the EHR's settings cannot be used.
+    pub fn new(
+        store: Store,
+        pacs: Arc<dicomweb::Client>,
+        config: &Config,
+        destination: Destination,
+        name: &str,
+    ) -> Result<Self, Failure> {
+        let (mode, ehr) = match destination {
+            Destination::Pacs => (config.pacs.mode, None),
+            Destination::Ehr => (config.ehr.mode, Some(Arc::new(Ehr::new(config)?))),
+        };
+        Ok(Self {
+            store,
+            destination,
+            mode,
+            name: name.to_owned(),
+            pacs: Arc::new(Pacs::new(pacs)),
+            ehr,
+            backoff: Backoff::new(&config.deliver),
+            breaker: Breaker::new(&config.deliver),
+            poll: Duration::from_secs(config.deliver.poll_secs.max(1)),
+            limit: Duration::from_secs(config.limits.deliver_secs.max(1)),
+            max_attempts: config.deliver.max_attempts.max(1),
+        })
+    }
+
+    /// Works until `stop`; a delivery that was begun is finished first.
+    ///
+    /// # Errors
+    /// None that end it: trouble with the database is waited out.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), Failure> {
+        if self.mode == DestinationMode::Off {
+            stop.cancelled().await;
+            return Ok(());
+        }
+        let mut listener = None;
+        while !stop.is_cancelled() {
+            let pause = match self.round(&stop).await {
+                Ok(0) => self.poll,
+                Ok(_) => Duration::ZERO,
+                Err(failure) => {
+                    tracing::warn!(destination = self.destination.name(), reason = %failure, "the outbox cannot be read");
+                    listener = None;
+                    STORE_PAUSE
+                }
+            };
+            if pause.is_zero() {
+                continue;
+            }
+            if listener.is_none() {
+                listener = self.store.outbox_listener().await.ok();
+            }
+            let wake = async {
+                match &mut listener {
+                    Some(heard) => heard.wait(pause).await.is_ok(),
+                    None => {
+                        tokio::time::sleep(pause).await;
+                        true
+                    }
+                }
+            };
+            let fine = tokio::select! { () = stop.cancelled() => return Ok(()), fine = wake => fine };
+            if !fine {
+                listener = None;
+            }
+        }
+        Ok(())
+    }
+
+    /// Claims and sends once; returns how many were claimed.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn round(&mut self, stop: &CancellationToken) -> Result<usize, Failure> {
+        if let Some(left) = self.breaker.closed_for(Instant::now()) {
+            tokio::select! { () = stop.cancelled() => return Ok(0), () = tokio::time::sleep(left.min(self.poll)) => {} }
+            return Ok(0);
+        }
+        // Twice the limit of the work: a lease must outlive it, and a dead worker's delivery must not wait for long.
+        let lease = self.limit * 2;
+        let claimed = self.store.claim_due_deliveries(self.destination, &self.name, AT_ONCE, lease).await?;
+        let count = claimed.len();
+        let ends = futures::future::join_all(claimed.iter().map(|delivery| self.attempt(delivery))).await;
+        for (delivery, end) in claimed.iter().zip(ends) {
+            self.record(delivery, end).await?;
+        }
+        Ok(count)
+    }
+
+    /// One attempt, within the time that a delivery may take.
+    async fn attempt(&self, delivery: &ClaimedDelivery) -> End {
+        let work = tokio::time::timeout(self.limit, self.send(delivery));
+        match work.await {
+            Ok(Ok(receipt)) => End::Delivered(receipt),
+            Ok(Err(failure)) => End::Failed(failure),
+            Err(_) => {
+                End::Failed(Failure::transient(Code::StepTimeout, "the delivery took longer than limits.deliver_secs"))
+            }
+        }
+    }
+
+    async fn send(&self, delivery: &ClaimedDelivery) -> Result<serde_json::Value, Failure> {
+        if self.mode == DestinationMode::Hold {
+            return Err(Failure::held(Code::DestinationHeld, ""));
+        }
+        // Nothing leaves that the ledger does not announce.
+        self.store.record(&[intent(delivery)]).await?;
+        self.pacs.check_patient(&delivery.study, &delivery.patient).await?;
+        match &self.ehr {
+            None => {
+                let again = delivery.attempt > 1;
+                let sent = || fault::point("stow-sent");
+                self.pacs.deliver(&delivery.study, &delivery.artefact, again, sent).await
+            }
+            Some(ehr) => {
+                let receipt = self.store.last_receipt(&delivery.study, Destination::Ehr).await?;
+                let bundle = &delivery.artefact.bytes;
+                let parcel = Parcel { bundle, patient: &delivery.patient, receipt: receipt.as_ref() };
+                ehr.deliver(&parcel, || fault::point("fhir-sent")).await
+            }
+        }
+    }
+
+    async fn record(&mut self, delivery: &ClaimedDelivery, end: End) -> Result<(), Failure> {
+        let (id, token) = (delivery.id, delivery.token);
+        let (outcome, failure, written) = match end {
+            End::Delivered(receipt) => {
+                self.breaker.alive();
+                ("delivered", None, self.store.delivered(id, token, &receipt, &[]).await)
+            }
+            End::Failed(failure) => self.record_failure(delivery, failure).await,
+        };
+        DeliveryAttempt { run: delivery.run, destination: self.destination, outcome, failure: failure.as_ref() }.emit();
+        match written.map_err(Failure::from) {
+            Ok(_) => Ok(()),
+            // Another worker has it: what it finds at the peer decides.
+            Err(failure) if failure.code == Code::LeaseLost => Ok(()),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    async fn record_failure(
+        &mut self,
+        delivery: &ClaimedDelivery,
+        failure: Failure,
+    ) -> (&'static str, Option<Failure>, crate::store::Result<crate::domain::run::RunState>) {
+        let (id, token) = (delivery.id, delivery.token);
+        self.count(&failure);
+        match failure.class {
+            Class::Held => {
+                let written = self.store.hold(id, token, &failure, &[]).await;
+                ("held", Some(failure), written)
+            }
+            Class::Transient { retry_after } if delivery.attempt < self.max_attempts => {
+                let pause = self.backoff.after(delivery.attempt, retry_after, &mut rand::rng());
+                let written = self.store.defer(id, token, pause, &failure, &[]).await;
+                ("deferred", Some(failure), written)
+            }
+            _ => {
+                let written = self.store.fail(id, token, &failure, None, &[]).await;
+                ("failed", Some(failure), written)
+            }
+        }
+    }
+
+    /// The breaker counts outages of the peer, not its refusals and not our database's.
+    fn count(&mut self, failure: &Failure) {
+        if failure.code == Code::DatabaseUnavailable {
+            return;
+        }
+        if !is_outage(failure) {
+            self.breaker.alive();
+        } else if self.breaker.failed(Instant::now()) {
+            tracing::warn!(destination = self.destination.name(), "the breaker is open: nothing is sent for a while");
+        }
+    }
+}
+
+fn intent(delivery: &ClaimedDelivery) -> Event {
+    Event {
+        kind: EventKind::DeliveryIntent,
+        outcome: EventOutcome::Success,
+        actor: "scargate".into(),
+        study: Some(delivery.study.clone()),
+        run: Some(delivery.run),
+        peer: Some(delivery.destination.name().into()),
+        detail: json!({
+            "delivery": delivery.id,
+            "attempt": delivery.attempt,
+            "artefact": delivery.artefact.kind.name(),
+            "sha256": delivery.artefact.sha256(),
+        }),
+    }
+}
+
+/// The event to record at start when the site took responsibility for research models; `None` when it did not.
+pub fn research_use_event(config: &Config) -> Option<Event> {
+    let statement = config.acknowledge_research_use.trim();
+    (!statement.is_empty()).then(|| {
+        let mut event = Event::ours(EventKind::ResearchUseAcknowledged);
+        event.detail = json!({ "statement": statement });
+        event
+    })
+}
