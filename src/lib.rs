@@ -26,4 +26,5 @@ pub mod phantom;
 pub mod quantify;
 pub mod queue;
 pub mod store;
+pub mod study;
 pub mod telemetry;

@@ -47,7 +47,9 @@ pub fn run(args: &ModelsArgs, mut config: Config) -> Result<(), Failure> {
 fn list(config: &Config, as_json: bool) -> Result<(), Failure> {
     let models = infer::list(&config.infer.models)?;
     if as_json {
-        return print_json(&Value::Array(models.iter().map(|(manifest, size)| manifest_json(manifest, *size)).collect()));
+        return print_json(&Value::Array(
+            models.iter().map(|(manifest, size)| manifest_json(manifest, *size)).collect(),
+        ));
     }
     let mut table = table(&["role", "name", "version", "licence", "intended use", "contrasts", "size", "accuracy"]);
     for (manifest, size) in &models {

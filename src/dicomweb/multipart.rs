@@ -143,13 +143,13 @@ impl Reader {
 
     fn preamble(&mut self) -> Result<bool, Error> {
         match self.finder.find(&self.buffer) {
-            Some(at) => {
+            Some(at) if at <= PREAMBLE_MAX => {
                 let _ = self.buffer.split_to(at + self.delimiter.len());
                 self.state = State::Delimiter;
                 Ok(true)
             }
-            None if self.buffer.len() > PREAMBLE_MAX => Err(Error::NoBoundary),
-            None => Ok(false),
+            None if self.buffer.len() <= PREAMBLE_MAX => Ok(false),
+            _ => Err(Error::NoBoundary),
         }
     }
 

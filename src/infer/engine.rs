@@ -307,9 +307,8 @@ impl Run<'_> {
         let input = &model.manifest.input;
         let patch =
             preprocess::crop(slice.pixels.view(), slice.valid.as_ref().map(|valid| valid.view()), region, input.size);
-        let own = (input.intensity.scope == IntensityScope::Slice).then(|| {
-            Window::of(&input.intensity, preprocess::valid_pixels(&slice.pixels, slice.valid.as_ref()))
-        });
+        let own = (input.intensity.scope == IntensityScope::Slice)
+            .then(|| Window::of(&input.intensity, preprocess::valid_pixels(&slice.pixels, slice.valid.as_ref())));
         preprocess::normalise(&patch, input, model.manifest.format, own.as_ref().or(window), data);
     }
 
@@ -491,13 +490,7 @@ fn inner_of(inner: &Array2<bool>, no_reflow: &Array2<bool>, scar: &Array2<bool>)
 }
 
 /// Contours of the dense model's scar: its labels, moved by the margin between scar and the other classes.
-fn dense_contour(
-    planes: &[f32],
-    size: usize,
-    region: &Region,
-    dense: &Array2<u8>,
-    scar: &Array2<bool>,
-) -> Contoured {
+fn dense_contour(planes: &[f32], size: usize, region: &Region, dense: &Array2<u8>, scar: &Array2<bool>) -> Contoured {
     let wall = dense.mapv(|label| label >= Label::Myocardium as u8);
     let margin = Logits { values: dense::scar_margin(planes, size), size };
     let found = sam::contour(&margin, 0.0, region, &mask::dilate(&wall));
@@ -553,4 +546,3 @@ fn wrong_rows(model: &Model, layout: &detector::Layout, shape: &[i64]) -> Failur
     }
     .into()
 }
-

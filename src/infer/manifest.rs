@@ -470,8 +470,7 @@ fn check_input(raw: &Raw) -> Result<(), String> {
     if !(1.0..=4.0).contains(&input.crop_factor) {
         return Err(format!("`input.crop_factor` = {} is not within 1 to 4", input.crop_factor));
     }
-    let needed: &[Scope] =
-        if raw.role == Role::Myocardium { &[Scope::Slice, Scope::LvCrop] } else { &[Scope::LvCrop] };
+    let needed: &[Scope] = if raw.role == Role::Myocardium { &[Scope::Slice, Scope::LvCrop] } else { &[Scope::LvCrop] };
     if let Some(missing) = needed.iter().find(|scope| !input.regions.contains(scope)) {
         return Err(format!("`input.regions` lacks {missing:?}, which role {} is run on", raw.role));
     }
@@ -553,7 +552,9 @@ fn detector(raw: &Raw) -> Result<Contract, String> {
     let iou = if iou.is_empty() { 1.0 } else { needed(&limits.iou, "thresholds.iou")? };
     let max_detections = needed(&limits.max_detections, "thresholds.max_detections")?;
     if !(confidence > 0.0 && confidence < 1.0 && iou > 0.0 && iou <= 1.0 && (1..=64).contains(&max_detections)) {
-        return Err("`[thresholds]` needs confidence and iou within 0 to 1 and max_detections within 1 to 64".to_owned());
+        return Err(
+            "`[thresholds]` needs confidence and iou within 0 to 1 and max_detections within 1 to 64".to_owned()
+        );
     }
     Ok(Contract::Detector {
         output: needed(&raw.output.name, "output.name")?,

@@ -65,11 +65,8 @@ pub fn touching(seeds: &Array2<bool>, anchor: &Array2<bool>) -> Array2<bool> {
     let (rows, columns) = seeds.dim();
     let near_anchor = dilate(anchor);
     let mut kept = Array2::from_elem((rows, columns), false);
-    let mut open: Vec<[usize; 2]> = seeds
-        .indexed_iter()
-        .filter(|(at, set)| **set && near_anchor[*at])
-        .map(|((r, c), _)| [r, c])
-        .collect();
+    let mut open: Vec<[usize; 2]> =
+        seeds.indexed_iter().filter(|(at, set)| **set && near_anchor[*at]).map(|((r, c), _)| [r, c]).collect();
     for at in &open {
         kept[*at] = true;
     }

@@ -71,12 +71,7 @@ fn tap(at: f64, length: usize) -> Tap {
     let last = length.saturating_sub(1);
     let index = (at - 0.5).clamp(0.0, last as f64);
     let low = index.floor() as usize;
-    Tap {
-        low,
-        high: (low + 1).min(last),
-        part: index - low as f64,
-        inside: (0.0..=length as f64).contains(&at),
-    }
+    Tap { low, high: (low + 1).min(last), part: index - low as f64, inside: (0.0..=length as f64).contains(&at) }
 }
 
 /// Bilinear value from two rows at a column tap.
@@ -99,9 +94,7 @@ pub struct Patch {
 pub fn crop(image: ArrayView2<f32>, valid: Option<ArrayView2<bool>>, region: &Region, size: usize) -> Patch {
     let (rows, columns) = image.dim();
     let taps = |centre: f64, extent: f64, length: usize| -> Vec<Tap> {
-        (0..size)
-            .map(|i| tap(centre + ((i as f64 + 0.5) * extent / size as f64 - extent / 2.0), length))
-            .collect()
+        (0..size).map(|i| tap(centre + ((i as f64 + 0.5) * extent / size as f64 - extent / 2.0), length)).collect()
     };
     let (ys, xs) = (taps(region.cy, region.height, rows), taps(region.cx, region.width, columns));
     let image = image.as_standard_layout();
@@ -267,9 +260,13 @@ pub fn normalise(patch: &Patch, input: &Input, format: Format, wider: Option<&Wi
         if same {
             batch.extend_from_within(start..start + patch.values.len());
         } else {
-            batch.extend(patch.values.iter().zip(&patch.inside).map(|(value, inside)| {
-                if *inside { own.apply(kind, *value, channel) as f32 } else { outside }
-            }));
+            batch.extend(
+                patch
+                    .values
+                    .iter()
+                    .zip(&patch.inside)
+                    .map(|(value, inside)| if *inside { own.apply(kind, *value, channel) as f32 } else { outside }),
+            );
         }
     }
 }
@@ -342,11 +339,7 @@ mod tests {
     fn letterbox_and_crop_are_those_of_training() {
         let patch = crop(image(5, 7).view(), None, &Region::whole((5, 7), Geometry::Letterbox), 8);
         assert!(patch.inside[..8].iter().chain(&patch.inside[56..]).all(|inside| !inside), "padding above and below");
-        close(
-            &patch.values[16..24],
-            &[58.4375, 35.332, 58.1875, 37.25, 28.9375, 54.9492, 56.1055, 33.0],
-            1e-4,
-        );
+        close(&patch.values[16..24], &[58.4375, 35.332, 58.1875, 37.25, 28.9375, 54.9492, 56.1055, 33.0], 1e-4);
         let bottom = crop(image(5, 7).view(), None, &Region::whole((5, 7), Geometry::LongestBr), 7);
         assert!(bottom.inside[..35].iter().all(|i| *i) && bottom.inside[35..].iter().all(|i| !i));
         let patch = crop(image(5, 7).view(), None, &Region::square(6.0, 1.5, 5.0), 4);
@@ -410,23 +403,24 @@ mod tests {
     /// NumPy: clip to the percentiles, then `(c - c.mean()) / c.std()`; segment-anything's mean and deviation of 255 u.
     #[test]
     fn intensity_kinds_are_those_of_numpy() {
-        let intensity =
-            |kind| Intensity { kind, lo: Some(10.0), hi: Some(90.0), scope: IntensityScope::Region };
+        let intensity = |kind| Intensity { kind, lo: Some(10.0), hi: Some(90.0), scope: IntensityScope::Region };
         let apply = |kind, channel| -> Vec<f64> {
             let window = Window::of(&intensity(kind), SAMPLE.into_iter());
             SAMPLE.iter().map(|v| window.apply(kind, *v, channel)).collect()
         };
-        let z = [
-            -0.182959, -1.245298, 1.056438, -0.773147, 1.410551, 0.761344, -1.304317, -0.419034, 1.351532, -0.65511,
-        ];
+        let z =
+            [-0.182959, -1.245298, 1.056438, -0.773147, 1.410551, 0.761344, -1.304317, -0.419034, 1.351532, -0.65511];
         close(&apply(IntensityKind::PercentileZscore, 0), &z, 1e-6);
-        let red =
-            [-0.31422, -2.02297, 1.67932, -1.26353, 2.24891, 1.20467, -2.1179, -0.69394, 2.15398, -1.07367];
+        let red = [-0.31422, -2.02297, 1.67932, -1.26353, 2.24891, 1.20467, -2.1179, -0.69394, 2.15398, -1.07367];
         close(&apply(IntensityKind::Sam, 0), &red, 1e-5);
         let blue = [0.0313, -1.70783, 2.06029, -0.93488, 2.64, 1.5772, -1.80444, -0.35517, 2.54338, -0.74164];
         close(&apply(IntensityKind::Sam, 2), &blue, 1e-5);
         let window = Window::of(&intensity(IntensityKind::Minmax), SAMPLE.into_iter());
-        close(&[window.apply(IntensityKind::Minmax, -4.0, 0), window.apply(IntensityKind::Minmax, 12.0, 0)], &[0.0, 1.0], 0.0);
+        close(
+            &[window.apply(IntensityKind::Minmax, -4.0, 0), window.apply(IntensityKind::Minmax, 12.0, 0)],
+            &[0.0, 1.0],
+            0.0,
+        );
     }
 
     #[test]

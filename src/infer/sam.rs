@@ -61,7 +61,9 @@ pub fn mask(model: &Model, embedding: &Tensor, found: &Found, detector_size: usi
     let index = match select {
         MaskSelect::Only if count == 1 => 0,
         MaskSelect::Token0 => 0,
-        MaskSelect::BestIou => best(outputs.next().as_ref(), count).ok_or_else(|| wrong("no IoU per mask".to_owned()))?,
+        MaskSelect::BestIou => {
+            best(outputs.next().as_ref(), count).ok_or_else(|| wrong("no IoU per mask".to_owned()))?
+        }
         MaskSelect::Only => return Err(wrong(format!("{count} masks, mask_select = \"only\""))),
     };
     let area = size * size;
@@ -172,9 +174,12 @@ pub fn contour(logits: &Logits, threshold: f32, region: &Region, gate: &Array2<b
     let (rows, columns) = (grow(rows, dim.0), grow(columns, dim.1));
     for shift in SHIFTS {
         let mut seen = empty();
-        Back::new(region, dim, logits.size, shift).within(&rows, &columns).each(&logits.values, |row, column, values| {
-            seen[(row, column)] = values.first().is_some_and(|v| *v > threshold);
-        });
+        Back::new(region, dim, logits.size, shift).within(&rows, &columns).each(
+            &logits.values,
+            |row, column, values| {
+                seen[(row, column)] = values.first().is_some_and(|v| *v > threshold);
+            },
+        );
         for row in rows.clone() {
             for column in columns.clone() {
                 let at = (row, column);

@@ -243,8 +243,7 @@ impl<R> From<ort::Error<R>> for Fault {
 }
 
 fn open(runtime: &Runtime, bytes: &[u8], options: &Options, profile: &std::path::Path) -> Result<Session, Fault> {
-    let providers =
-        runtime::dispatches(runtime, &options.providers, options.device).map_err(Fault::Infer)?;
+    let providers = runtime::dispatches(runtime, &options.providers, options.device).map_err(Fault::Infer)?;
     let accelerated = options.providers.iter().any(|p| *p != Provider::Cpu);
     let registration = |error: ort::Error<_>| {
         let error: ort::Error<ort::session::builder::SessionBuilder> = error;
