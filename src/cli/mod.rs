@@ -1,7 +1,7 @@
 //! The command line: one file per command; arguments are parsed here, work is done by the library's modules.
 
-mod models;
 mod explain;
+mod models;
 mod phantom;
 
 use crate::config::{self, Config};

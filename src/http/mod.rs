@@ -23,7 +23,7 @@ pub struct State {
     /// Repositories.
     pub store: Store,
     /// Messages.
-    pub queue: Arc<Queue>,
+    pub queue: Queue,
     /// The PACS.
     pub pacs: Arc<dicomweb::Client>,
     /// `[intake]`: the webhook's token.

@@ -16,12 +16,7 @@ use crate::telemetry::events::RunEntered;
 /// # Errors
 /// `study-not-found` when the PACS holds no such study; `study-too-large` for a person's request above the limits; of
 /// the PACS and the database.
-pub async fn submit(
-    store: &Store,
-    pacs: &Client,
-    queue: &Queue,
-    submission: Submission,
-) -> Result<Submitted, Failure> {
+pub async fn submit(store: &Store, pacs: &Client, queue: &Queue, submission: Submission) -> Result<Submitted, Failure> {
     let digest = match inputs(store, pacs, &submission.study).await {
         Ok(inputs) => inputs.digest,
         // Found by the poller: nobody reads an error here, so it becomes a run that ends with the coded reason.

@@ -52,7 +52,8 @@ pub(super) async fn list(
     query: Result<web::Query<ListQuery>, actix_web::Error>,
 ) -> Result<HttpResponse, Problem> {
     let query = query.map_err(|_| Problem::new(Code::BadRequest, "unknown or malformed query parameter"))?;
-    let states = query.state.iter().flat_map(|text| text.split(',')).map(str::parse).collect::<Result<Vec<RunState>, _>>();
+    let states =
+        query.state.iter().flat_map(|text| text.split(',')).map(str::parse).collect::<Result<Vec<RunState>, _>>();
     let states = states.map_err(|error| Problem::new(Code::BadRequest, error))?;
     let study = query.study.as_deref().map(Uid::parse).transpose();
     let study = study.map_err(|error| Problem::new(Code::BadRequest, error.to_string()))?;

@@ -1,0 +1,124 @@
+//! Configuration -> pools -> peers -> routes and workers; runs until shutdown.
+
+use crate::audit;
+use crate::config::Config;
+use crate::deliver;
+use crate::dicomweb;
+use crate::domain::delivery::{Destination, DestinationMode};
+use crate::domain::events::{Event, EventKind};
+use crate::failure::{Code, Failure};
+use crate::http;
+use crate::infer::Engine;
+use crate::intake::Poller;
+use crate::lifecycle::Lifecycle;
+use crate::pipeline;
+use crate::queue::Queue;
+use crate::store::Store;
+use clap::ValueEnum;
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+/// What a process runs; one process can run all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Role {
+    /// Everything.
+    All,
+    /// REST, webhook, health.
+    Api,
+    /// Poller and reconciler.
+    Intake,
+    /// Retrieves, analyses, encodes.
+    Worker,
+    /// Outbox to PACS and EHR, sealer and checkpoints.
+    Deliver,
+}
+
+impl Role {
+    fn runs(self, part: Self) -> bool {
+        self == Self::All || self == part
+    }
+}
+
+/// The connected parts of a process.
+struct Parts {
+    config: Arc<Config>,
+    store: Store,
+    queue: Queue,
+    pacs: Arc<dicomweb::Client>,
+    poke: Arc<Notify>,
+}
+
+/// Runs the gateway until a stop signal, then drains.
+///
+/// # Errors
+/// When the database is not migrated, a model is not usable, the address is taken, or a part fails for good.
+pub async fn serve(config: Config, role: Role) -> Result<(), Failure> {
+    let listener = if role.runs(Role::Api) { Some(http::bind(&config.server)?) } else { None };
+    let parts = connect(config).await?;
+    let engine = if role.runs(Role::Worker) { Some(load_models(&parts.config).await?) } else { None };
+    announce(&parts, EventKind::ApplicationStart).await?;
+    let mut lifecycle = Lifecycle::default();
+    if let Some(listener) = listener {
+        spawn_api(&mut lifecycle, &parts, listener, engine.as_deref());
+    }
+    if role.runs(Role::Intake) {
+        spawn_intake(&mut lifecycle, &parts);
+    }
+    if let Some(engine) = engine {
+        spawn_worker(&mut lifecycle, &parts, engine);
+    }
+    if role.runs(Role::Deliver) {
+        spawn_deliver(&mut lifecycle, &parts)?;
+    }
+    tracing::info!(role = ?role, version = env!("CARGO_PKG_VERSION"), "scargate runs");
+    let ended = lifecycle.run(parts.config.server.grace()).await;
+    if let Err(failure) = announce(&parts, EventKind::ApplicationStop).await {
+        tracing::warn!(reason = %failure, "the stop could not be recorded");
+    }
+    parts.store.close().await;
+    ended
+}
+
+async fn connect(config: Config) -> Result<Parts, Failure> {
+    let store = Store::connect(&config.database, &config.audit).await?;
+    store.check_migrated().await?;
+    let queue = Queue::new(&config.broker)?;
+    let pacs = Arc::new(dicomweb::Client::new(&config.pacs, &config.limits, &config.spool)?);
+    Ok(Parts { config: Arc::new(config), store, queue, pacs, poke: Arc::new(Notify::new()) })
+}
+
+async fn load_models(config: &Arc<Config>) -> Result<Arc<Engine>, Failure> {
+    let config = Arc::clone(config);
+    let loading = tokio::task::spawn_blocking(move || Engine::load(&config.infer));
+    let engine = loading.await.map_err(|_| Failure::permanent(Code::ModelInvalid, "loading the models panicked"))??;
+    tracing::info!(provider = engine.provider(), onnxruntime = engine.ort_version(), "models loaded");
+    Ok(Arc::new(engine))
+}
+
+/// Records start and stop, and at the start who took responsibility for research use beyond loopback.
+async fn announce(parts: &Parts, kind: EventKind) -> Result<(), Failure> {
+    let event = Event { detail: json!({ "version": env!("CARGO_PKG_VERSION") }), ..Event::ours(kind) };
+    parts.store.record(&event).await?;
+    if kind == EventKind::ApplicationStart
+        && let Some(acknowledged) = deliver::research_use_event(&parts.config)
+    {
+        parts.store.record(&acknowledged).await?;
+    }
+    Ok(())
+}
+
+fn spawn_api(lifecycle: &mut Lifecycle, parts: &Parts, listener: std::net::TcpListener, engine: Option<&Engine>) {
+    let state = http::State {
+        store: parts.store.clone(),
+        queue: parts.queue.clone(),
+        pacs: Arc::clone(&parts.pacs),
+        intake: parts.config.intake.clone(),
+        poke: Arc::clone(&parts.poke),
+        provider: engine.map(|engine| engine.provider().to_owned()),
+    };
+    let (config, stop) = (Arc::clone(&parts.config), lifecycle.stop_token());
+    lifecycle.spawn("api", async move { http::serve(listener, &config.server, state, stop).await });
+}
