@@ -102,6 +102,7 @@ codes! {
     StepTimeout, "step-timeout", 504, "a step took longer than its limit", "raise the limit in [limits] if the study is right";
     ConfigInvalid, "config-invalid", 500, "the configuration is not valid", "correct the keys that are named";
     Internal, "internal", 500, "an unexpected condition", "report it with the run id";
+    LedgerDamaged, "ledger-damaged", 500, "the audit trail is not as it was sealed", "leave the database as it is and tell whoever answers for data protection";
     // Requests.
     BadRequest, "bad-request", 400, "the request is not well-formed", "correct the request";
     Unauthorized, "unauthorized", 401, "credentials are missing or not valid", "send a valid token";

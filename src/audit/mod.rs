@@ -6,4 +6,9 @@
 
 pub mod canonical;
 pub mod chain;
+pub mod checkpoint;
+pub mod export;
+pub mod fhir;
 pub mod pseudonym;
+pub mod sealer;
+pub mod verify;

@@ -1,5 +1,6 @@
 //! The command line: one file per command; arguments are parsed here, work is done by the library's modules.
 
+mod audit;
 mod explain;
 mod models;
 mod phantom;
@@ -23,9 +24,13 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Prove, export or seal the audit trail.
+    Audit(audit::AuditArgs),
     /// Check the configuration or print every option with its documentation.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Make or upgrade the database schema, as the owner role (database.owner_url), and grant to the other roles.
+    Migrate,
     /// List the models that are plugged in, or check them against their stored probes.
     Models(models::ModelsArgs),
     /// Say what an error code means and what to do.
@@ -58,6 +63,8 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<(), Failure> {
     let load = || -> Result<Config, Failure> { config::load(&cli.config) };
     match cli.command {
+        Command::Audit(args) => audit::run(args, &load()?),
+        Command::Migrate => audit::migrate(&load()?),
         Command::Config(ConfigCommand::Check) => load().map(|_| println!("configuration is valid")),
         Command::Config(ConfigCommand::Defaults) => {
             print!("{}", config::DEFAULTS);

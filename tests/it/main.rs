@@ -4,6 +4,8 @@
 mod support;
 
 mod fault_proxy;
+mod ledger;
 mod queue;
 mod seg;
+mod store;
 mod test_kit;

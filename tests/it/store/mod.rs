@@ -1,0 +1,6 @@
+//! The store on a real Postgres, as the role the gateway has: submissions, claims, the outbox, the ledger.
+
+pub mod kit;
+mod outbox;
+mod runs;
+mod submit;
