@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::support::database::TestDatabase;
 use crate::support::servers::{PrivateServers, Servers};
+use crate::support::studies::{self, TestStudy};
 use crate::support::unique;
 
 fn client() -> Client {
@@ -85,4 +86,25 @@ fn unique_names_fit_their_fields() {
     assert!(uid.len() <= 64 && uid.starts_with("2.25."), "{uid}");
     assert!(unique::accession().len() <= 16);
     assert!(unique::patient_id().len() <= 64);
+}
+
+#[tokio::test]
+async fn a_study_goes_into_the_pacs_and_its_patient_into_the_ehr() {
+    let servers = Servers::shared();
+    let study = TestStudy::draw(&servers, |spec| spec);
+    study.upload().await;
+    let path = format!("/dicom-web/studies/{}/instances", study.uid());
+    let listed = servers.pacs_request(&client(), Method::GET, &path).send().await.unwrap();
+    let listed: Vec<Value> = listed.json().await.unwrap();
+    assert_eq!(listed.len(), study.study.instances.len());
+    assert_eq!(study.segs().await.len(), 0);
+    assert_eq!(study.fetch(&listed[0]).await[128..132], *b"DICM");
+
+    let patient = study.register().await;
+    let orders = studies::search(&servers, &format!("ServiceRequest?subject={patient}")).await;
+    assert_eq!(orders.len(), 1);
+
+    study.delete().await;
+    let gone = servers.pacs_request(&client(), Method::GET, &path).send().await.unwrap();
+    assert!(gone.status() == StatusCode::NOT_FOUND || gone.json::<Vec<Value>>().await.unwrap().is_empty());
 }

@@ -9,4 +9,5 @@ pub mod fault_proxy;
 pub mod gateway;
 pub mod python;
 pub mod servers;
+pub mod studies;
 pub mod unique;
