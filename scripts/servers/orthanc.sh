@@ -18,7 +18,7 @@ orthanc_configure() {
 JSON
   # Tells the gateway that a study got no new instance for StableAge seconds. The address is read at each
   # call, so that a test can point it elsewhere. Nothing is retried: the gateway's poll finds what is lost.
-  [ -f "$dir/webhook-url" ] || echo "http://127.0.0.1:$GATEWAY_PORT${SCARGATE_WEBHOOK_PATH:-/api/v1/webhooks/pacs}" > "$dir/webhook-url"
+  [ -f "$dir/webhook-url" ] || echo "http://127.0.0.1:$GATEWAY_PORT${SCARGATE_WEBHOOK_PATH:-/hooks/pacs}" > "$dir/webhook-url"
   private_file "$dir/hook.lua" <<LUA
 function OnStableStudy(studyId, tags, metadata, origin)
   local file = io.open('$dir/webhook-url', 'r')
