@@ -268,11 +268,16 @@ impl Heart {
         (edge < 1.2).then_some(Tissue::Fat)
     }
 
+    /// Radius of the endocardium at an angle (radians) and level.
+    #[must_use]
+    pub fn inner_radius(&self, angle: f64, z: f64) -> f64 {
+        f64::from(self.radii(wrapped(angle), z as f32).0)
+    }
+
     /// Radius of the epicardium at an angle (radians) and level.
     #[must_use]
     pub fn outer_radius(&self, angle: f64, z: f64) -> f64 {
-        let turned = (angle + std::f64::consts::PI).rem_euclid(std::f64::consts::TAU) - std::f64::consts::PI;
-        f64::from(self.radii(turned as f32, z as f32).1)
+        f64::from(self.radii(wrapped(angle), z as f32).1)
     }
 
     /// Angles (radians, heart frame) at which the right ventricle joins the left at a level: anterior, inferior.
@@ -287,6 +292,11 @@ impl Heart {
             |sign: f32| (0..720).map(|i| sign * i as f32 * 0.25f32.to_radians()).take_while(|a| inside(*a)).last();
         Some((f64::from(walk(1.0)?), f64::from(walk(-1.0)?)))
     }
+}
+
+/// The angle in -pi..pi.
+fn wrapped(angle: f64) -> f32 {
+    ((angle + std::f64::consts::PI).rem_euclid(std::f64::consts::TAU) - std::f64::consts::PI) as f32
 }
 
 fn cell(shape: &Shape, rough: &Field, z: f64, angle: f64, contraction: f64) -> Cell {

@@ -32,6 +32,9 @@ pub mod variant;
 pub mod vec3;
 pub mod vendor;
 
+#[cfg(test)]
+mod tests;
+
 pub use header::PatientInfo;
 pub use patient::{LateSlice, Phantom, Scars, Spec};
 pub use scar::{Layer, Lesion, Territory};

@@ -81,6 +81,10 @@ pub struct Ranges {
     pub thickness_mm: Span,
     /// Gap between slices, mm.
     pub gap_mm: Span,
+    /// T1 of blood over T1 of healthy myocardium.
+    pub blood_t1: Span,
+    /// T1 of scar over T1 of healthy myocardium.
+    pub scar_t1: Span,
     /// Noise SD over the scar-to-myocardium signal difference.
     pub noise: Span,
     /// Strength of the receive field, log units.
@@ -110,6 +114,8 @@ impl Ranges {
                 tilt_deg: span(0.0, 14.0),
                 thickness_mm: span(6.0, 10.0),
                 gap_mm: span(0.0, 4.0),
+                blood_t1: span(0.6, 0.86),
+                scar_t1: span(0.48, 0.78),
                 noise: span(0.02, 0.16),
                 bias: span(0.05, 0.35),
                 kspace: span(0.55, 0.95),
@@ -126,6 +132,8 @@ impl Ranges {
                 tilt_deg: span(0.0, 6.0),
                 thickness_mm: span(8.0, 8.0),
                 gap_mm: span(1.5, 2.5),
+                blood_t1: span(0.62, 0.78),
+                scar_t1: span(0.48, 0.62),
                 noise: span(0.03, 0.07),
                 bias: span(0.05, 0.2),
                 kspace: span(0.7, 0.9),

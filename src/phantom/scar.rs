@@ -135,7 +135,7 @@ impl Lesion {
 /// A random plan of scars as in infarct patients: one or two lesions, sometimes with no-reflow, rarely non-ischaemic.
 pub fn random_lesions(rng: &mut impl Rng) -> Vec<Lesion> {
     let count = if rng.random_bool(0.2) { 2 } else { 1 };
-    let acute = rng.random_bool(0.5);
+    let acute = rng.random_bool(0.6);
     let mut taken: Vec<f64> = Vec::new();
     let mut lesions = Vec::new();
     while lesions.len() < count {
@@ -158,7 +158,7 @@ fn random_lesion(territory: Territory, centre_deg: f64, acute: bool, rng: &mut i
         (true, false) => Layer::Subepicardial,
     };
     let extent = if unusual { span(0.25, 0.6).draw(rng) } else { span(0.3, 1.2).draw(rng) };
-    let core = acute && !unusual && extent > 0.6 && rng.random_bool(0.6);
+    let core = acute && !unusual && extent > 0.6 && rng.random_bool(0.75);
     let apical = territory == Territory::Lad && rng.random_bool(0.5);
     Lesion {
         layer,

@@ -42,20 +42,20 @@ impl FieldStrength {
 }
 
 /// T1 of every tissue some ten minutes after contrast agent, ms.
-fn t1_after_contrast(field: FieldStrength, rng: &mut impl Rng) -> [f64; TISSUES] {
+fn t1_after_contrast(field: FieldStrength, ranges: &Ranges, rng: &mut impl Rng) -> [f64; TISSUES] {
     let myocardium = match field {
         FieldStrength::T15 => span(330.0, 480.0),
         FieldStrength::T30 => span(380.0, 560.0),
     }
     .draw(rng);
     let fat = span(230.0, 320.0).draw(rng);
-    let blood = myocardium * span(0.6, 0.86).draw(rng);
+    let blood = myocardium * ranges.blood_t1.draw(rng);
     let mut t1 = [fat; TISSUES];
     let mut set = |tissue: Tissue, value: f64| t1[tissue as usize] = value;
     set(Tissue::Myocardium, myocardium);
     set(Tissue::ThinWall, myocardium * span(0.95, 1.05).draw(rng));
     set(Tissue::Papillary, myocardium);
-    set(Tissue::Scar, myocardium * span(0.48, 0.78).draw(rng));
+    set(Tissue::Scar, myocardium * ranges.scar_t1.draw(rng));
     set(Tissue::NoReflow, myocardium * span(0.95, 1.6).draw(rng));
     set(Tissue::Cavity, blood);
     set(Tissue::Blood, blood * span(0.97, 1.03).draw(rng));
@@ -80,7 +80,7 @@ pub fn late_enhancement_at(seed: &PhantomSeed, field: FieldStrength, inversion_m
 
 fn inversion_recovery(seed: &PhantomSeed, field: FieldStrength, chosen: Option<f64>) -> Contrast {
     let rng = &mut seed.stream("contrast");
-    let t1 = t1_after_contrast(field, rng);
+    let t1 = t1_after_contrast(field, &Ranges::of(seed.space), rng);
     let tr = 2.0 * span(750.0, 1050.0).draw(rng);
     let healthy = t1[Tissue::Myocardium as usize];
     // Zero of the steady-state formula, which is a little earlier than ln 2 * T1.

@@ -35,7 +35,8 @@ pub struct SliceTruth {
     pub scar_ml: f64,
     /// No-reflow, ml.
     pub no_reflow_ml: f64,
-    /// `basal`, `mid`, `apical`, `apical-cap` (wall without cavity) or `none`.
+    /// `basal`, `mid`, `apical`; in no segment: `too-basal` (less than half a ring), `apical-cap` (wall without cavity),
+    /// `none` (no wall).
     pub level: &'static str,
     /// Anterior and inferior insertion of the right ventricle: angle in degrees about the cavity centre from mid-septum
     /// toward the anterior wall.
@@ -129,34 +130,28 @@ pub fn slices(phantom: &Phantom, labels: &[Vec<u8>]) -> Vec<SliceTruth> {
             insertions_deg: None,
         });
     }
-    set_levels(&mut out);
-    for (slice, plane) in out.iter_mut().zip(&phantom.plan.planes) {
-        let mask = labels.get(slice.index).map(Vec::as_slice).unwrap_or_default();
-        if let Some(view) = View::new(phantom, plane, mask) {
-            slice.insertions_deg = view.insertions(phantom);
-        }
+    for ((slice, plane), mask) in out.iter_mut().zip(&phantom.plan.planes).zip(labels) {
+        let Some(view) = View::new(phantom, plane, mask) else {
+            slice.level = if slice.myocardium_ml > 0.0 { "apical-cap" } else { "none" };
+            continue;
+        };
+        slice.level = if view.coverage() < 0.5 { "too-basal" } else { "ring" };
+        slice.insertions_deg = view.insertions(phantom).filter(|_| slice.level == "ring");
     }
+    set_levels(&mut out);
     out
 }
 
-/// Thirds of the slices that show wall and cavity, base to apex; one slice is mid, two are basal and mid.
+/// Thirds of the slices with a ring, base to apex; one slice is mid, two are basal and mid.
 fn set_levels(slices: &mut [SliceTruth]) {
-    let ring = |s: &SliceTruth| s.cavity_ml > 0.0 && s.myocardium_ml > 0.0;
-    let n = slices.iter().filter(|s| ring(s)).count();
-    let mut k = 0;
-    for slice in slices.iter_mut() {
-        if ring(slice) {
-            slice.level = match (n, 3 * k / n.max(1)) {
-                (1, _) => "mid",
-                (2, _) => ["basal", "mid"][k],
-                (_, 0) => "basal",
-                (_, 1) => "mid",
-                _ => "apical",
-            };
-            k += 1;
-        } else if slice.myocardium_ml > 0.0 {
-            slice.level = "apical-cap";
-        }
+    let n = slices.iter().filter(|s| s.level == "ring").count();
+    for (k, slice) in slices.iter_mut().filter(|s| s.level == "ring").enumerate() {
+        slice.level = match (n, 3 * k / n.max(1)) {
+            (1, _) | (2, 1) => "mid",
+            (_, 0) => "basal",
+            (_, 1) => "mid",
+            _ => "apical",
+        };
     }
 }
 
@@ -216,6 +211,12 @@ impl<'a> View<'a> {
             return 0;
         }
         self.mask.get(row as usize * self.plane.columns + column as usize).copied().unwrap_or(0)
+    }
+
+    /// Fraction of the directions in which there is a wall.
+    fn coverage(&self) -> f64 {
+        let hits = (0..CHORDS).filter(|k| self.chord(TAU * *k as f64 / CHORDS as f64).is_some()).count();
+        hits as f64 / CHORDS as f64
     }
 
     /// Scar length over wall length of a radial chord; none where there is no wall.
