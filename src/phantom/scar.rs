@@ -163,9 +163,9 @@ fn random_lesion(territory: Territory, centre_deg: f64, acute: bool, rng: &mut i
     Lesion {
         layer,
         centre_deg,
-        half_width_deg: 20.0 + 90.0 * rng.random::<f64>().powf(1.2),
+        half_width_deg: 25.0 + 90.0 * rng.random::<f64>(),
         centre_level: if apical { span(0.6, 0.95).draw(rng) } else { span(0.2, 0.75).draw(rng) },
-        half_level: span(0.2, 0.7).draw(rng),
+        half_level: span(0.25, 0.75).draw(rng),
         extent,
         falloff: span(2.0, 9.0).draw(rng),
         roughness: span(0.05, 0.3).draw(rng),
