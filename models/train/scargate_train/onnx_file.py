@@ -37,6 +37,7 @@ def store_half(path: Path, keep: tuple[str, ...] = ()) -> None:
     """
     model = onnx.load(str(path))
     casts, graph = [], model.graph
+    large_constants_to_initializers(graph)
     for tensor in graph.initializer:
         values = numpy_helper.to_array(tensor)
         if tensor.data_type != TensorProto.FLOAT or values.size <= 256 or any(k in tensor.name for k in keep):
@@ -51,6 +52,20 @@ def store_half(path: Path, keep: tuple[str, ...] = ()) -> None:
     graph.node.extend(casts + nodes)
     onnx.checker.check_model(model)
     onnx.save(model, str(path))
+
+
+def large_constants_to_initializers(graph: onnx.GraphProto) -> None:
+    """Make weights that were folded into Constant nodes (attention biases) ordinary initializers."""
+    nodes = []
+    for node in graph.node:
+        value = node.attribute[0].t if node.op_type == "Constant" and node.attribute[0].HasField("t") else None
+        if value is not None and np.prod(value.dims) > 256:
+            value.name = node.output[0]
+            graph.initializer.append(value)
+        else:
+            nodes.append(node)
+    del graph.node[:]
+    graph.node.extend(nodes)
 
 
 def describe(path: Path, facts: dict[str, str]) -> None:
