@@ -18,6 +18,7 @@ class View:
     gamma: float = 0.45
     bias: float = 0.35
     noise: float = 0.07
+    flat: float = 0.0  # chance of a low-contrast picture
 
 
 def geometry(region: Region, size: int, view: View, rng: np.random.Generator) -> np.ndarray:
@@ -45,6 +46,8 @@ def intensity(patch: np.ndarray, view: View, rng: np.random.Generator) -> np.nda
         patch = patch * np.exp(rng.uniform(0, view.bias) * smooth_field(size, rng))
     if rng.random() < 0.3:
         patch = patch * rng.uniform(0.8, 1.2) + rng.uniform(-0.1, 0.1)
+    if rng.random() < view.flat:
+        patch = rng.uniform(0, 0.8) + (patch - 0.5) * rng.uniform(0.25, 0.8)
     if rng.random() < 0.1:
         grid = cv2.createCLAHE(clipLimit=rng.uniform(1, 3), tileGridSize=(4, 4))
         patch = grid.apply((np.clip(patch, 0, 1) * 255).astype(np.uint8)).astype(np.float32) / 255

@@ -34,10 +34,17 @@ def start(seed: int) -> None:
 
 
 def set_rate(optimiser: torch.optim.Optimizer, c: dict, step: int) -> None:
-    """Learning rate of a step: 100 steps of warm-up, then a cosine to zero at `steps`."""
-    rate = min(1.0, (step + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * step / c["steps"]))
+    """Learning rate of a step: 100 steps of warm-up, then a cosine to zero at `steps`.
+
+    With `again = {steps, learning_rate}` a second, shorter cosine follows.
+    """
+    first, rate, length = 0, c["learning_rate"], c["steps"]
+    if step >= length:
+        first, rate, length = length, c["again"]["learning_rate"], c["again"]["steps"]
+    done = (step - first) / length
+    value = rate * min(1.0, (step - first + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * done))
     for group in optimiser.param_groups:
-        group["lr"] = c["learning_rate"] * rate
+        group["lr"] = value
 
 
 class Average:

@@ -12,8 +12,8 @@ from .losses import dense_loss
 from .metrics import case_row, summary
 from .unet import UNet
 
-WHOLE = View(side=(0.75, 1.3), shift=0.12)
-CROP = View()
+WHOLE = View(side=(0.75, 1.3), shift=0.12, flat=0.25)
+CROP = View(flat=0.15)
 
 
 def build(c: dict) -> UNet:
@@ -78,7 +78,8 @@ def train() -> None:
     held = sets.real([c["validate"]]) or sets.synthetic("test")
     print(f"{len(pool[0])} real and {len(pool[1])} phantom draws, {len(held)} validation cases, from step {first}")
     losses: list[float] = []
-    for step in tqdm(range(first, c["steps"]), initial=first, total=c["steps"], mininterval=10):
+    last = c["steps"] + c.get("again", {}).get("steps", 0)
+    for step in tqdm(range(first, last), initial=first, total=last, mininterval=10):
         set_rate(optimiser, c, step)
         x, y = batch(pool, c, step)
         with torch.autocast("cpu", torch.bfloat16, enabled=c["bf16"]):
@@ -91,10 +92,10 @@ def train() -> None:
         average.update(model, step)
         losses.append(float(loss.detach()))
         done = step + 1
-        if done % c["save_every"] == 0 or done == c["steps"]:
+        if done % c["save_every"] == 0 or done == last:
             parts = {"model": model.state_dict(), "optimiser": optimiser.state_dict()}
             save(folder / "last.pt", **parts, average=average.model.state_dict(), step=done)
-        if done % c["validate_every"] == 0 or done == c["steps"]:
+        if done % c["validate_every"] == 0 or done == last:
             figures = validate(average.model, held, c) if held else {}
             keep = ("myocardium", "cavity", "scar", "fraction_mae", "fraction_normal_mean")
             curve.add(step=done, loss=float(np.mean(losses)), **{k: figures.get(k, float("nan")) for k in keep})
