@@ -10,6 +10,7 @@
 //! A step never imports another step: what passes between them is a [`domain`] type. `quantify`, `encode`, `phantom`
 //! and `study` do no network or database I/O.
 
+pub mod analysis;
 pub mod audit;
 pub mod cli;
 pub mod config;
@@ -24,6 +25,7 @@ pub mod infer;
 pub mod intake;
 pub mod lifecycle;
 pub mod phantom;
+pub mod pipeline;
 pub mod quantify;
 pub mod queue;
 pub mod store;

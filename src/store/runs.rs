@@ -291,6 +291,27 @@ impl Store {
         Ok(())
     }
 
+    /// Gives a claimed run back because its worker stops before anything was made: due at once, and the attempt is not
+    /// counted.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`] when the token is old.
+    pub async fn hand_back(&self, run: RunId, token: FencingToken) -> Result<()> {
+        let mut tx = self.begin().await?;
+        let from = [RunState::Retrieving, RunState::Analyzing];
+        let study = move_claimed(&mut tx, run, token, &from, RunState::Received).await?;
+        sqlx::query(
+            "UPDATE runs SET attempts = greatest(attempts - 1, 0), next_attempt_at = clock_timestamp() WHERE id = $1",
+        )
+        .bind(run.0)
+        .execute(&mut *tx)
+        .await?;
+        end_attempt(&mut tx, run, "released", None).await?;
+        insert(&mut tx, &self.pseudonyms, &state_event(run, &study, RunState::Retrieving, RunState::Received)).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
     /// The newest other run of the run's study whose result was or is being delivered, with its selection digest.
     ///
     /// # Errors
