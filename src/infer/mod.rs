@@ -24,3 +24,6 @@ pub use engine::{Engine, Progress, Stage};
 pub use error::InferError;
 pub use manifest::{Format, Manifest, Role};
 pub use probe::{ModelReport, check, list};
+
+#[cfg(test)]
+mod tests;

@@ -218,7 +218,8 @@ mod tests {
         for (mask, radius) in [(&found.mask, 10.0f64), (&found.inner, 9.5), (&found.outer, 10.5)] {
             let area = mask.iter().filter(|set| **set).count() as f64;
             let expected = std::f64::consts::PI * radius * radius;
-            assert!((area / expected - 1.0).abs() < 0.04, "area {area}, a disc of radius {radius} has {expected:.0}");
+            // Eight directions make an octagon of the half pixel, so a little less than a disc.
+            assert!((area / expected - 1.0).abs() < 0.05, "area {area}, a disc of radius {radius} has {expected:.0}");
         }
     }
 
