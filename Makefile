@@ -27,7 +27,7 @@ test: ## everything that must be green: install, lint, build, all tests (prints 
 	@scripts/test.sh
 
 bench: ## timings and memory of the stages of a study (release build, not part of the tests)
-	@scripts/bench.sh
+	@cargo bench --locked
 
 soak: ## many studies through all servers while these are killed and restarted (SOAK_MINUTES=30)
 	@scripts/soak.sh
