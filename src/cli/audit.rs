@@ -148,19 +148,28 @@ pub fn migrate(config: &Config) -> Result<(), Failure> {
 /// Of the database; `ledger-damaged` when `verify` finds something.
 pub fn run(args: AuditArgs, config: &Config) -> Result<(), Failure> {
     block_on(async {
-        let store = Store::connect(&config.database, &config.audit).await?;
-        store.check_migrated().await?;
         match args.command {
-            AuditCommand::Verify(args) => run_verify(&store, config, args).await,
-            AuditCommand::Export(args) => run_export(&store, args).await,
-            AuditCommand::Checkpoint(args) => run_checkpoint(&store, config, args).await,
+            AuditCommand::Verify(args) => {
+                // An auditor has no pseudonym key, and needs none.
+                let store = Store::connect_reader(&config.database).await?;
+                store.check_migrated().await?;
+                run_verify(&store, config, args).await
+            }
+            AuditCommand::Export(args) => run_export(&connect(config).await?, args).await,
+            AuditCommand::Checkpoint(args) => run_checkpoint(&connect(config).await?, config, args).await,
             AuditCommand::Seal => {
-                println!("sealed {} events", seal_all(&store).await?);
+                println!("sealed {} events", seal_all(&connect(config).await?).await?);
                 Ok(())
             }
-            AuditCommand::Erase(args) => run_erase(&store, args).await,
+            AuditCommand::Erase(args) => run_erase(&connect(config).await?, args).await,
         }
     })?
+}
+
+async fn connect(config: &Config) -> Result<Store, Failure> {
+    let store = Store::connect(&config.database, &config.audit).await?;
+    store.check_migrated().await?;
+    Ok(store)
 }
 
 fn block_on<F: Future>(work: F) -> Result<F::Output, Failure> {

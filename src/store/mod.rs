@@ -22,6 +22,7 @@ pub use analysis::{Finished, NewDelivery};
 pub use audit::{EventFilter, StoredEvent, SubjectIdentity};
 pub use error::{Result, StoreError};
 pub use ledger::{ChainHead, ChainRow, StoredCheckpoint, Unsealed};
+pub use migrate::MIGRATIONS;
 pub use outbox::{ClaimedDelivery, DeliveryId, OutboxListener};
 pub use own::OwnObjects;
 pub use queries::{ArtefactSummary, AttemptSummary, DeliverySummary, Page, RunDetail, RunFilter, RunSummary};
@@ -54,6 +55,16 @@ impl Store {
         let pseudonyms = Pseudonyms::from_config(&audit.pseudonym_key).map_err(StoreError::Config)?;
         let pool = pool(database.url.expose(), database.max_connections, database.acquire_timeout_secs).await?;
         Ok(Self { pool, pseudonyms })
+    }
+
+    /// Connects for reading the ledger only, e.g. as the auditor, who does not have the pseudonym key. Events that this
+    /// store would write carry pseudonyms that belong to nobody.
+    ///
+    /// # Errors
+    /// As [`Store::connect`].
+    pub async fn connect_reader(database: &config::Database) -> Result<Self> {
+        let pseudonyms = Pseudonyms::from_bytes(&rand::random::<[u8; 32]>()).map_err(StoreError::Config)?;
+        Ok(Self { pool: pool(database.url.expose(), 2, database.acquire_timeout_secs).await?, pseudonyms })
     }
 
     /// Connects with an URL of one's own: tests, the auditor's role.
