@@ -267,7 +267,8 @@ impl Walk {
         let mut cut = BTreeSet::new();
         for signed in trusted {
             let sequence = signed.checkpoint.sequence;
-            let found = if sequence == 0 { Some(genesis(ledger)) } else { self.signed.get(&sequence).copied().flatten() };
+            let found =
+                if sequence == 0 { Some(genesis(ledger)) } else { self.signed.get(&sequence).copied().flatten() };
             if signed.checkpoint.ledger != ledger {
                 report.find(Finding::CheckpointDiffers { sequence });
             } else if sequence > head {

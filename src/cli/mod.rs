@@ -4,8 +4,11 @@ mod audit;
 mod explain;
 mod models;
 mod phantom;
+mod runs;
+mod submit;
 
 use crate::config::{self, Config};
+use crate::domain::submission::Trigger;
 use crate::failure::{Failure, exit_status};
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -37,6 +40,12 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Draw synthetic cardiac MR with exact truth: studies, and arrays for training.
     Phantom(phantom::PhantomArgs),
+    /// Process a study that is in the PACS.
+    Submit(submit::SubmitArgs),
+    /// Process a study again although its images did not change, e.g. with a new model.
+    Reprocess(submit::SubmitArgs),
+    /// See and act on runs, deliveries and messages that were put aside.
+    Runs(runs::RunsArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -73,5 +82,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Models(args) => models::run(&args, load()?),
         Command::Explain(args) => explain::run(&args),
         Command::Phantom(args) => phantom::run(&args),
+        Command::Submit(args) => submit::run(args, Trigger::Cli, &load()?),
+        Command::Reprocess(args) => submit::run(args, Trigger::Reprocess, &load()?),
+        Command::Runs(args) => runs::run(args, &load()?),
     }
 }

@@ -34,7 +34,8 @@ pub fn check(measures: &Measures, stack: &Stack, seg: &Artefact, bundle: &Artefa
             return Err(disagree("a mass recomputed from the SEG"));
         }
     }
-    let bundle: Value = serde_json::from_slice(&bundle.bytes).map_err(|_| disagree("the Bundle cannot be read back"))?;
+    let bundle: Value =
+        serde_json::from_slice(&bundle.bytes).map_err(|_| disagree("the Bundle cannot be read back"))?;
     let values = [
         (codes::LV_MASS, measures.lv_mass.value().map(|v| v.0)),
         (codes::SCAR_MASS, measures.scar_mass.value().map(|v| v.0)),

@@ -84,10 +84,8 @@ impl Store {
     /// Of the database.
     pub async fn seal_batch(&self, limit: u32) -> Result<Option<u64>> {
         let mut tx = self.begin().await?;
-        let locked: bool = sqlx::query_scalar("SELECT pg_try_advisory_xact_lock($1)")
-            .bind(SEALER_LOCK)
-            .fetch_one(&mut *tx)
-            .await?;
+        let locked: bool =
+            sqlx::query_scalar("SELECT pg_try_advisory_xact_lock($1)").bind(SEALER_LOCK).fetch_one(&mut *tx).await?;
         if !locked {
             return Ok(None);
         }
@@ -226,11 +224,10 @@ impl Store {
     pub async fn upkeep_partitions(&self) -> Result<u64> {
         sqlx::query("SELECT audit_make_partitions(3)").execute(&self.pool).await?;
         // The partition itself is not readable by us: rows of the parent say which table they stand in.
-        let astray: i64 = sqlx::query_scalar(
-            "SELECT count(*) FROM audit_events WHERE tableoid = 'audit_events_default'::regclass",
-        )
-        .fetch_one(&self.pool)
-        .await?;
+        let astray: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM audit_events WHERE tableoid = 'audit_events_default'::regclass")
+                .fetch_one(&self.pool)
+                .await?;
         Ok(u64::try_from(astray).unwrap_or(0))
     }
 }

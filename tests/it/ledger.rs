@@ -126,21 +126,15 @@ async fn an_intact_ledger_verifies_and_the_unsealed_tail_is_told() {
 #[tokio::test]
 async fn every_kind_of_tampering_is_found() {
     let cases: [(&str, &str, fn(&Finding) -> bool); 9] = [
-        (
-            "a changed event",
-            "UPDATE audit_events SET canonical = replace(canonical, '\"n\":4', '\"n\":5')",
-            |f| matches!(f, Finding::EventChanged { sequence: 5 }),
-        ),
-        (
-            "a changed column",
-            "UPDATE audit_events SET actor = 'mallory' WHERE canonical LIKE '%\"n\":4}%'",
-            |f| matches!(f, Finding::ColumnChanged { sequence: 5, column: "actor" }),
-        ),
-        (
-            "a deleted event",
-            "DELETE FROM audit_events WHERE canonical LIKE '%\"n\":4}%'",
-            |f| matches!(f, Finding::EventMissing { sequence: 5 }),
-        ),
+        ("a changed event", "UPDATE audit_events SET canonical = replace(canonical, '\"n\":4', '\"n\":5')", |f| {
+            matches!(f, Finding::EventChanged { sequence: 5 })
+        }),
+        ("a changed column", "UPDATE audit_events SET actor = 'mallory' WHERE canonical LIKE '%\"n\":4}%'", |f| {
+            matches!(f, Finding::ColumnChanged { sequence: 5, column: "actor" })
+        }),
+        ("a deleted event", "DELETE FROM audit_events WHERE canonical LIKE '%\"n\":4}%'", |f| {
+            matches!(f, Finding::EventMissing { sequence: 5 })
+        }),
         (
             "a deleted event and its link",
             "DELETE FROM audit_events WHERE canonical LIKE '%\"n\":4}%'; DELETE FROM audit_chain WHERE sequence = 5",
@@ -171,11 +165,9 @@ async fn every_kind_of_tampering_is_found() {
              DELETE FROM audit_chain WHERE sequence > 6; DELETE FROM audit_checkpoints",
             |f| matches!(f, Finding::Truncated { signed: 10, head: 6 }),
         ),
-        (
-            "another ledger in its place",
-            "UPDATE audit_ledger SET id = gen_random_uuid()",
-            |f| matches!(f, Finding::LinkBroken { sequence: 1 }),
-        ),
+        ("another ledger in its place", "UPDATE audit_ledger SET id = gen_random_uuid()", |f| {
+            matches!(f, Finding::LinkBroken { sequence: 1 })
+        }),
     ];
     for (what, sql, expected) in cases {
         let ledger = Ledger::sealed(10).await;
@@ -226,7 +218,9 @@ async fn events_hidden_from_the_sealer_are_found() {
     let ledger = Ledger::sealed(2).await;
     ledger.record(7).await;
     ledger.record(8).await;
-    ledger.tamper("DELETE FROM audit_pending WHERE event_id = (SELECT min(event_id::text)::uuid FROM audit_pending)").await;
+    ledger
+        .tamper("DELETE FROM audit_pending WHERE event_id = (SELECT min(event_id::text)::uuid FROM audit_pending)")
+        .await;
     assert_eq!(ledger.verify().await.findings, [Finding::Unaccounted { events: 1 }]);
     ledger.tamper("DELETE FROM audit_events WHERE id IN (SELECT event_id FROM audit_pending)").await;
     assert!(ledger.verify().await.findings.contains(&Finding::LostBeforeSealing { events: 1 }));
@@ -394,7 +388,10 @@ async fn an_export_can_be_verified_without_the_database_and_opened_in_a_spreadsh
 
     let csv = ledger.export(&EventFilter::default(), Format::Csv, false).await;
     assert_eq!(csv.lines().count(), 5);
-    assert!(csv.contains(",'=cmd|' /C calc'!A0,") && csv.contains("\"{\"\"note\"\":\"\"a,\\\"\"b\\\"\"\"\"}\""), "{csv}");
+    assert!(
+        csv.contains(",'=cmd|' /C calc'!A0,") && csv.contains("\"{\"\"note\"\":\"\"a,\\\"\"b\\\"\"\"\"}\""),
+        "{csv}"
+    );
 
     let fhir = ledger.export(&EventFilter::default(), Format::Fhir, false).await;
     for line in fhir.lines() {
@@ -414,7 +411,8 @@ async fn queries_page_through_events_by_time_kind_and_actor() {
     let filter = EventFilter { kinds: vec!["analysis".into()], ..EventFilter::default() };
     let first = store.audit_events(&filter, 3).await.unwrap();
     let last = first.last().unwrap();
-    let rest = store.audit_events(&EventFilter { after: Some((last.recorded_at, last.id)), ..filter }, 10).await.unwrap();
+    let rest =
+        store.audit_events(&EventFilter { after: Some((last.recorded_at, last.id)), ..filter }, 10).await.unwrap();
     let ids: HashSet<_> = first.iter().chain(&rest).map(|e| e.id).collect();
     assert_eq!((first.len(), rest.len(), ids.len()), (3, 2, 5));
     let filter = EventFilter { actor: Some("auditor".into()), ..EventFilter::default() };

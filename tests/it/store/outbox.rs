@@ -48,8 +48,7 @@ async fn a_newer_revision_cancels_what_is_unsent_and_waits_for_what_is_in_flight
     let flying = kit.due(Destination::Pacs).await.remove(0);
     let new = kit.finish(&study, "two", both()).await;
     assert_eq!(kit.state(old).await, RunState::Superseded);
-    let states: Vec<DeliveryState> =
-        kit.store.deliveries_of(old).await.unwrap().into_iter().map(|d| d.state).collect();
+    let states: Vec<DeliveryState> = kit.store.deliveries_of(old).await.unwrap().into_iter().map(|d| d.state).collect();
     assert_eq!(states, [DeliveryState::Sending, DeliveryState::Cancelled]);
 
     assert!(kit.due(Destination::Pacs).await.is_empty(), "the older one is in flight");
@@ -115,7 +114,10 @@ async fn a_deferred_delivery_waits_and_a_held_one_needs_a_person() {
     assert_eq!(kit.state(run).await, RunState::Delivering);
 
     let rows = kit.store.deliveries_of(run).await.unwrap();
-    assert_eq!(rows.iter().map(|d| d.code.as_deref()).collect::<Vec<_>>(), [Some("patient-changed"), Some("needs-review")]);
+    assert_eq!(
+        rows.iter().map(|d| d.code.as_deref()).collect::<Vec<_>>(),
+        [Some("patient-changed"), Some("needs-review")]
+    );
     kit.store.discard(rows[0].id, "tester").await.unwrap();
     kit.store.release(rows[1].id, "tester").await.unwrap();
     assert!(matches!(kit.store.release(rows[0].id, "tester").await, Err(StoreError::Conflict(_))));

@@ -81,7 +81,9 @@ async fn a_study_that_kills_its_workers_ends_failed_and_a_person_may_retry_it() 
     let kit = Kit::new().await;
     let run = kit.start(&study("d"), "one").await;
     for attempt in 1..=2 {
-        assert!(matches!(kit.store.claim(run, "w", LEASE, 2).await.unwrap(), Claim::Claimed(c) if c.attempt == attempt));
+        assert!(
+            matches!(kit.store.claim(run, "w", LEASE, 2).await.unwrap(), Claim::Claimed(c) if c.attempt == attempt)
+        );
         kit.as_owner("UPDATE runs SET lease_until = now() - interval '1 second'").await;
     }
     assert!(matches!(kit.store.claim(run, "w", LEASE, 2).await.unwrap(), Claim::Exhausted));
