@@ -136,7 +136,7 @@ def train() -> None:
     c, folder = config("detector"), RUNS / "detector"
     start(c["seed"])
     net = build(c)
-    optimiser = torch.optim.AdamW(net.parameters(), c["learning_rate"], weight_decay=c["weight_decay"])
+    optimiser = torch.optim.AdamW([p for p in net.parameters() if p.requires_grad], c["learning_rate"], weight_decay=c["weight_decay"])
     average, first = Average(net, c["ema"]), 0
     if state := load(folder / "last.pt"):
         net.load_state_dict(state["model"])

@@ -13,27 +13,42 @@ STRIDE = 4
 
 
 class WallHead(nn.Module):
-    """[B, 1, S, S] in 0..1 -> [B, 5, N]: x0, y0, x1, y1 in input px and a score, N = (S / 4) ** 2."""
+    """[B, 1, S, S] in 0..1 -> [B, 5, N]: x0, y0, x1, y1 in input px and a score, N = (S / 4) ** 2.
 
-    def __init__(self, trunk: UNet):
+    The trunk is a finished dense model and stays as it is; the head sees its map at stride 4 and its class probabilities.
+    """
+
+    def __init__(self, trunk: UNet, width: int = 64):
         super().__init__()
-        self.trunk = trunk
-        c = trunk.down[2][0].out_channels
-        self.head = nn.Sequential(
-            nn.Conv2d(c, c, 3, padding=1, bias=False),
-            nn.BatchNorm2d(c),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(c, c, 3, padding=2, dilation=2, bias=False),
-            nn.BatchNorm2d(c),
-            nn.ReLU(inplace=True),
-        )
+        self.trunk = trunk.eval().requires_grad_(False)
+        c, layers = trunk.down[2][0].out_channels + trunk.head.out_channels, []
+        for dilation in (1, 2, 4, 2):
+            layers += [nn.Conv2d(c, width, 3, padding=dilation, dilation=dilation, bias=False)]
+            layers += [nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+            c = width
+        self.head = nn.Sequential(*layers)
         self.box, self.score = nn.Conv2d(c, 4, 1), nn.Conv2d(c, 1, 1)
         nn.init.constant_(self.box.bias, 1.5)
         nn.init.constant_(self.score.bias, -3.0)
 
+    def train(self, mode: bool = True) -> "WallHead":
+        """The trunk's batch norm stays in evaluation mode."""
+        super().train(mode)
+        self.trunk.eval()
+        return self
+
+    def seen(self, x: torch.Tensor) -> torch.Tensor:
+        """What the head sees of pictures, at stride 4."""
+        maps = self.trunk.encode(x)
+        coarse = self.trunk.decode(maps, STRIDE)
+        classes = self.trunk.head(self.trunk.decode(maps)).float().softmax(1)
+        return torch.cat([coarse.float(), F.avg_pool2d(classes, STRIDE)], 1)
+
     def raw(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Distances to the four sides [B, 4, h, w] in px and score logits [B, h, w]."""
-        f = self.head(self.trunk.decode(self.trunk.encode(x), STRIDE))
+        with torch.no_grad():
+            seen = self.seen(x)
+        f = self.head(seen)
         return F.softplus(self.box(f).float()) * 2 * STRIDE, self.score(f).float()[:, 0]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
