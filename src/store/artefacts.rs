@@ -5,6 +5,8 @@ use super::{Result, Store, StoreError, Tx};
 use crate::domain::artefact::{Artefact, DicomIdentity};
 use crate::domain::run::RunId;
 use crate::domain::uid::Uid;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// Columns of an artefact with its bytes.
@@ -77,6 +79,22 @@ impl Store {
         .await?;
         tx.commit().await?;
         Ok(expired.rows_affected())
+    }
+}
+
+/// Drops old bytes every hour until told to stop, see [`Store::drop_old_artefacts`]. Trouble is waited out.
+pub async fn keep_house(store: Store, keep_days: u32, stop: CancellationToken) {
+    let mut hours = tokio::time::interval(Duration::from_secs(3600));
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = hours.tick() => {}
+        }
+        match store.drop_old_artefacts(keep_days).await {
+            Ok(0) => {}
+            Ok(dropped) => tracing::info!(dropped, "bytes of old artefacts dropped"),
+            Err(error) => tracing::warn!(%error, "old artefacts cannot be dropped now"),
+        }
     }
 }
 

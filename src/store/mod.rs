@@ -19,6 +19,7 @@ mod runs;
 mod studies;
 
 pub use analysis::{Finished, NewDelivery};
+pub use artefacts::keep_house;
 pub use audit::{EventFilter, StoredEvent, SubjectIdentity};
 pub use error::{Result, StoreError};
 pub use ledger::{ChainHead, ChainRow, StoredCheckpoint, Unsealed};

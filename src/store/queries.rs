@@ -64,7 +64,8 @@ pub struct AttemptSummary {
     pub reason: String,
     pub started_at: OffsetDateTime,
     pub ended_at: Option<OffsetDateTime>,
-    /// `analyzed`, `rejected`, `unchanged`, `failed`, `lease-expired`, `cancelled`, `superseded`; `None` = goes on.
+    /// `analyzed`, `rejected`, `unchanged`, `failed`, `released`, `lease-expired`, `cancelled`, `superseded`; `None` = goes
+    /// on.
     pub outcome: Option<String>,
     pub code: Option<String>,
     pub detail: Option<String>,
