@@ -27,7 +27,8 @@ impl Server {
     fn find() -> Self {
         let state = std::env::var("SCARGATE_STATE").unwrap_or_else(|_| ".scargate/bench".into());
         let state = Path::new(env!("CARGO_MANIFEST_DIR")).join(state);
-        let env = std::fs::read_to_string(state.join("env")).expect("start the server first, see the head of this file");
+        let env =
+            std::fs::read_to_string(state.join("env")).expect("start the server first, see the head of this file");
         let port = env.lines().find_map(|l| l.strip_prefix("SCARGATE_PG_PORT=")).unwrap().to_owned();
         Self { state, port }
     }
@@ -48,17 +49,20 @@ async fn main() {
     let server = Server::find();
     let database = "scargate_bench_ledger";
     let mut admin = PgConnection::connect(&server.url("admin", "postgres")).await.unwrap();
-    for sql in [format!("DROP DATABASE IF EXISTS {database}"), format!("CREATE DATABASE {database} OWNER scargate_owner")] {
+    for sql in
+        [format!("DROP DATABASE IF EXISTS {database}"), format!("CREATE DATABASE {database} OWNER scargate_owner")]
+    {
         sqlx::query(AssertSqlSafe(sql)).execute(&mut admin).await.unwrap();
     }
     let owner = server.url("owner", database);
     Store::migrate_url(&owner, "scargate_app", "scargate_auditor").await.unwrap();
     let key = Pseudonyms::from_bytes(&[1; 32]).unwrap();
     let store = Store::connect_url(&server.url("app", database), 40, key).await.unwrap();
-    let durable: (String, String) = sqlx::query_as("SELECT current_setting('fsync'), current_setting('synchronous_commit')")
-        .fetch_one(&mut admin)
-        .await
-        .unwrap();
+    let durable: (String, String) =
+        sqlx::query_as("SELECT current_setting('fsync'), current_setting('synchronous_commit')")
+            .fetch_one(&mut admin)
+            .await
+            .unwrap();
     println!("fsync {}, synchronous_commit {}", durable.0, durable.1);
 
     for (writers, per_commit) in [(1, 1), (8, 1), (32, 1), (8, 4)] {
@@ -138,7 +142,11 @@ async fn fill(store: &Store, owner: &mut PgConnection, total: u64) {
     println!("filled in {:.1} s", start.elapsed().as_secs_f64());
     let start = Instant::now();
     let sealed = seal_all(store).await.unwrap();
-    println!("sealed {sealed} in {:.1} s: {:.0} events/s", start.elapsed().as_secs_f64(), sealed as f64 / start.elapsed().as_secs_f64());
+    println!(
+        "sealed {sealed} in {:.1} s: {:.0} events/s",
+        start.elapsed().as_secs_f64(),
+        sealed as f64 / start.elapsed().as_secs_f64()
+    );
     sqlx::query("ANALYZE").execute(owner).await.unwrap();
 }
 
@@ -153,7 +161,14 @@ async fn queries(store: &Store) {
     let cases = [
         ("one study", EventFilter { subjects: Some(vec![subject]), ..EventFilter::default() }),
         ("one run", EventFilter { run: some.run_id.map(RunId), ..EventFilter::default() }),
-        ("an hour", EventFilter { from: Some(middle), until: Some(middle + time::Duration::hours(1)), ..EventFilter::default() }),
+        (
+            "an hour",
+            EventFilter {
+                from: Some(middle),
+                until: Some(middle + time::Duration::hours(1)),
+                ..EventFilter::default()
+            },
+        ),
         ("a kind, first page", EventFilter { kinds: vec!["analysis".into()], ..EventFilter::default() }),
         (
             "a kind, page in the middle",

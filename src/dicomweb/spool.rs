@@ -114,7 +114,7 @@ impl<'a> Sink<'a> {
     /// Takes more bytes.
     pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
         if self.file.is_none() && (self.memory.len() + bytes.len()) as u64 > self.budget {
-            self.to_disk().await?;
+            self.spill().await?;
         }
         match &mut self.file {
             None => self.memory.extend_from_slice(bytes),
@@ -126,7 +126,7 @@ impl<'a> Sink<'a> {
         Ok(())
     }
 
-    async fn to_disk(&mut self) -> Result<(), Error> {
+    async fn spill(&mut self) -> Result<(), Error> {
         let file = tempfile::Builder::new().suffix(".dcm").tempfile_in(&self.spool.room).map_err(Error::spool)?;
         let (file, path) = file.into_parts();
         let mut file = tokio::fs::File::from_std(file);

@@ -44,14 +44,14 @@ impl Region {
     }
 
     /// Slice coordinates of a point of the model's frame of `size` px.
-    pub fn to_slice(&self, x: f64, y: f64, size: usize) -> (f64, f64) {
+    pub fn to_slice(self, x: f64, y: f64, size: usize) -> (f64, f64) {
         let (left, top) = self.origin();
         (left + x * self.width / size as f64, top + y * self.height / size as f64)
     }
 
     /// Point of the model's frame of `size` px for slice coordinates.
     #[cfg(test)]
-    pub fn from_slice(&self, x: f64, y: f64, size: usize) -> (f64, f64) {
+    pub fn of_slice(self, x: f64, y: f64, size: usize) -> (f64, f64) {
         let (left, top) = self.origin();
         ((x - left) * size as f64 / self.width, (y - top) * size as f64 / self.height)
     }
@@ -453,7 +453,7 @@ mod tests {
             let region = Region::square(cx, cy, side);
             let (u, v) = (x * size as f64, y * size as f64);
             let (sx, sy) = region.to_slice(u, v, size);
-            let (back_u, back_v) = region.from_slice(sx, sy, size);
+            let (back_u, back_v) = region.of_slice(sx, sy, size);
             prop_assert!((back_u - u).abs() < 1e-6 * size as f64 && (back_v - v).abs() < 1e-6 * size as f64);
         }
 

@@ -111,12 +111,15 @@ pub fn read_role(models: &Path, role: Role) -> Result<Manifest, InferError> {
     Ok(manifest)
 }
 
+/// A role with what its model did on the probe.
+pub type RoleReport = (Role, Result<ModelReport, Failure>);
+
 /// Loads every model of the folder and runs it on its probe; one result per model, so that one bad model does not hide
 /// the others.
 ///
 /// # Errors
 /// When ONNX Runtime or the folder cannot be used at all.
-pub fn check(config: &Infer) -> Result<Vec<(Role, Result<ModelReport, Failure>)>, Failure> {
+pub fn check(config: &Infer) -> Result<Vec<RoleReport>, Failure> {
     let runtime = Runtime::load(&config.library)?;
     let options = super::engine::options(config);
     let present: Vec<Role> =

@@ -44,9 +44,11 @@ async fn each_migration_goes_forward_over_the_data_of_the_one_before() {
 async fn a_database_of_another_build_is_refused() {
     let kit = Kit::new().await;
     kit.submit(&study("m"), Trigger::Poll, "one").await;
-    kit.as_owner("INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
-                  VALUES (99999, 'later', true, '', 0)")
-        .await;
+    kit.as_owner(
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+                  VALUES (99999, 'later', true, '', 0)",
+    )
+    .await;
     assert!(matches!(kit.store.check_migrated().await, Err(StoreError::NotMigrated(text)) if text.contains("99999")));
     assert!(matches!(
         Store::migrate_url(&kit.database.url("owner"), ROLES.0, ROLES.1).await,
