@@ -1,5 +1,6 @@
 //! `scargate analyze`: the whole pipeline on a folder of DICOM, with no server at all.
 
+use super::table::table;
 use crate::analysis::{self, Analysis, RunFacts};
 use crate::config::Config;
 use crate::domain::artefact::ArtefactKind;
@@ -10,7 +11,7 @@ use crate::failure::{Code, Failure};
 use crate::infer::{Engine, Progress};
 use crate::study;
 use clap::Args;
-use comfy_table::{Table, presets};
+use comfy_table::Table;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
 use time::OffsetDateTime;
@@ -38,15 +39,11 @@ pub struct AnalyzeArgs {
 /// # Errors
 /// Coded rejections of the study, unusable models, an output folder that cannot be written.
 pub fn run(args: &AnalyzeArgs, config: &Config) -> Result<(), Failure> {
-    let objects = study::read_folder(&args.folder, &config.limits)?;
+    let folder = study::read_folder(&args.folder, config.limits.study_instances)?;
     let engine = Engine::load(&config.infer)?;
-    let selection = analysis::select(&objects, &engine, config).map_err(Failure::from)?;
-    let facts = RunFacts {
-        run: RunId::new(),
-        revision: 1,
-        created: OffsetDateTime::now_utc(),
-        input_digest: selection.digest,
-    };
+    let selection = analysis::select(&folder.objects, &engine, config).map_err(Failure::from)?;
+    let facts =
+        RunFacts { run: RunId::new(), revision: 1, created: OffsetDateTime::now_utc(), input_digest: selection.digest };
     let bar = progress_bar();
     let result = analysis::analyse(selection.stack, &engine, config, &facts, &|progress| show(&bar, progress))?;
     bar.finish_and_clear();
@@ -98,35 +95,29 @@ fn write(result: &Analysis, out: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-fn plain_table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header(header);
-    table
-}
-
 fn decisions(decisions: &[SeriesDecision]) -> Table {
-    let mut table = plain_table(&["series", "", "why"]);
+    let mut rows = table(&["series", "", "why"]);
     for decision in decisions {
         let number = decision.series_number.map_or_else(String::new, |number| number.to_string());
-        table.add_row([number.as_str(), if decision.taken { "taken" } else { "left" }, decision.reason.as_str()]);
+        rows.add_row([number.as_str(), if decision.taken { "taken" } else { "left" }, decision.reason.as_str()]);
     }
-    table
+    rows
 }
 
 /// The measures as a person reads them: quality first, absent values with their reasons.
 fn table_of(measures: &Measures) -> Table {
-    let mut table = plain_table(&["measure", "value"]);
+    let mut rows = table(&["measure", "value"]);
     let mut grade = format!("{:?}", measures.quality.grade).to_lowercase();
     if !measures.quality.reasons.is_empty() {
         grade = format!("{grade}: {}", measures.quality.reasons.join(", "));
     }
-    table.add_row(["image quality", grade.as_str()]);
+    rows.add_row(["image quality", grade.as_str()]);
     let mut row = |name: &str, value: Measured<String>| {
         let text = match value {
             Measured::Value(text) => text,
             Measured::Absent(reason) => format!("absent: {}", reason.text()),
         };
-        table.add_row([name, text.as_str()]);
+        rows.add_row([name, text.as_str()]);
     };
     fn text<T: Copy + std::fmt::Display>(value: Measured<T>) -> Measured<String> {
         match value {
@@ -143,9 +134,12 @@ fn table_of(measures: &Measures) -> Table {
     row("no-reflow mass", text(measures.no_reflow_mass));
     row("no-reflow of LV mass", text(measures.no_reflow_of_myocardium));
     row("no-reflow of LGE mass", text(measures.no_reflow_of_scar));
-    row("slices with myocardium", Measured::Value(format!("{} of {}", measures.slices.len(), measures.slices_in_stack)));
+    row(
+        "slices with myocardium",
+        Measured::Value(format!("{} of {}", measures.slices.len(), measures.slices_in_stack)),
+    );
     for flag in &measures.review_flags {
         row("for review", Measured::Value(flag.text().to_owned()));
     }
-    table
+    rows
 }

@@ -1,5 +1,6 @@
 //! `scargate demo`: one synthetic study through a running gateway, watched from outside as a hospital would.
 
+use super::table::table;
 use crate::config::Config;
 use crate::dicomweb::{self, StoreItem, StoreOutcome};
 use crate::domain::uid::Uid;
@@ -9,7 +10,7 @@ use crate::phantom::study::{Study, StudySpec};
 use crate::phantom::{SeedSpace, Spec};
 use bytes::Bytes;
 use clap::Args;
-use comfy_table::{Table, presets};
+use comfy_table::Table;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -234,12 +235,6 @@ impl Drop for Gateway {
     }
 }
 
-fn table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header(header);
-    table
-}
-
 fn comparison(study: &Study, run: &Value) -> Table {
     let measured = |name: &str| run.pointer(&format!("/measures/{name}/value")).and_then(Value::as_f64);
     let truth = &study.truth;
@@ -249,16 +244,16 @@ fn comparison(study: &Study, run: &Value) -> Table {
         ("burden, % of LV mass", truth.burden_percent, measured("burden")),
         ("no-reflow mass, g", Some(truth.no_reflow_mass_g), measured("no_reflow_mass")),
     ];
-    let mut table = table(&["", "truth", "measured", "difference"]);
+    let mut rows = table(&["", "truth", "measured", "difference"]);
     for (name, truth, measured) in rows {
         let show = |value: Option<f64>| value.map_or("absent".to_owned(), |value| format!("{value:.1}"));
         let difference = match (truth, measured) {
             (Some(truth), Some(measured)) if truth > 0.0 => format!("{:+.0} %", 100.0 * (measured / truth - 1.0)),
             _ => String::new(),
         };
-        table.add_row([name.to_owned(), show(truth), show(measured), difference]);
+        rows.add_row([name.to_owned(), show(truth), show(measured), difference]);
     }
-    table
+    rows
 }
 
 async fn fetch_seg(pacs: &dicomweb::Client, config: &Config, study: &Uid, out: &Path) -> Result<(), Failure> {
@@ -277,12 +272,12 @@ async fn fetch_seg(pacs: &dicomweb::Client, config: &Config, study: &Uid, out: &
 }
 
 fn timeline(run: &Value) -> Table {
-    let mut table = table(&["when (UTC)", "event", "outcome", "peer"]);
+    let mut rows = table(&["when (UTC)", "event", "outcome", "peer"]);
     for event in run["timeline"].as_array().into_iter().flatten() {
         let text = |key: &str| event[key].as_str().unwrap_or_default().to_owned();
-        table.add_row([text("recorded_at"), text("kind"), text("outcome"), text("peer")]);
+        rows.add_row([text("recorded_at"), text("kind"), text("outcome"), text("peer")]);
     }
-    table
+    rows
 }
 
 /// `scargate audit verify`, as an auditor would call it.

@@ -1,11 +1,13 @@
 //! The command line: one file per command; arguments are parsed here, work is done by the library's modules.
 
+mod analyze;
 mod audit;
 mod explain;
 mod models;
 mod phantom;
 mod runs;
 mod submit;
+mod table;
 
 use crate::config::{self, Config};
 use crate::domain::submission::Trigger;
@@ -29,6 +31,8 @@ pub struct Cli {
 enum Command {
     /// Prove, export or seal the audit trail.
     Audit(audit::AuditArgs),
+    /// Analyse a folder of DICOM without any server: SEG, FHIR Bundle, overlay, measures.
+    Analyze(analyze::AnalyzeArgs),
     /// Check the configuration or print every option with its documentation.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -80,6 +84,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
             Ok(())
         }
         Command::Models(args) => models::run(&args, load()?),
+        Command::Analyze(args) => analyze::run(&args, &load()?),
         Command::Explain(args) => explain::run(&args),
         Command::Phantom(args) => phantom::run(&args),
         Command::Submit(args) => submit::run(args, Trigger::Cli, &load()?),

@@ -1,11 +1,11 @@
 //! `scargate models`: the models that are plugged in, and whether they still answer as they did when they were stored.
 
+use super::table::table;
 use crate::config::Config;
 use crate::failure::{Code, Failure};
 use crate::infer::{self, Manifest, ModelReport, Role};
 use clap::{Args, Subcommand};
 use comfy_table::Table;
-use comfy_table::presets::UTF8_FULL_CONDENSED;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -143,13 +143,6 @@ fn word(value: &impl serde::Serialize) -> String {
 
 fn megabytes(bytes: u64) -> String {
     format!("{:.1} MB", bytes as f64 / 1e6)
-}
-
-fn table(columns: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(UTF8_FULL_CONDENSED).set_content_arrangement(comfy_table::ContentArrangement::Dynamic);
-    table.set_header(columns.to_vec());
-    table
 }
 
 fn print_json(value: &Value) -> Result<(), Failure> {
