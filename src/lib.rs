@@ -24,10 +24,11 @@ pub mod http;
 pub mod infer;
 pub mod intake;
 pub mod lifecycle;
-pub mod phantom;
 pub mod pipeline;
 pub mod quantify;
 pub mod queue;
 pub mod store;
 pub mod study;
 pub mod telemetry;
+
+pub use scargate_phantom as phantom;

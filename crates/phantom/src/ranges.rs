@@ -150,7 +150,7 @@ impl Ranges {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
-    use crate::phantom::seed::PhantomSeed;
+    use crate::seed::PhantomSeed;
 
     #[test]
     fn training_never_draws_what_evaluation_uses() {
