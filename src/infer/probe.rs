@@ -153,14 +153,14 @@ fn check_one(runtime: &Runtime, models: &Path, role: Role, options: &Options) ->
     times.sort_by(f64::total_cmp);
     let memory_bytes = before.zip(resident_bytes()).map(|(before, after)| after.saturating_sub(before));
     let provider: Provider = model.provider;
-    let ran = model.placement.get(ort_name(provider)).copied().unwrap_or(0);
+    let ran = model.placement.get(ort_name(provider)).map_or(0, |share| share.nodes);
     Ok(ModelReport {
         role: role.name(),
         name: model.manifest.name.clone(),
         version: model.manifest.version.clone(),
         bytes: model.bytes,
         provider: provider.name(),
-        nodes: (ran, model.placement.values().sum()),
+        nodes: (ran, model.placement.values().map(|share| share.nodes).sum()),
         load_ms: model.load_ms,
         first_ms,
         run_ms: times.get(REPEATS / 2).copied().unwrap_or(first_ms),

@@ -41,7 +41,8 @@ pub fn mask(model: &Model, embedding: &Tensor, found: &Found, detector_size: usi
         return Err(InferError::Mismatch(format!("{role} is not a decoder")));
     };
     let feeds = feeds(model, embedding, found, detector_size, *frame, *select);
-    let borrowed: Vec<(&str, &Tensor)> = feeds.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+    let mut borrowed: Vec<(&str, &Tensor)> = feeds.iter().map(|(name, tensor)| (*name, tensor)).collect();
+    borrowed.push((&model.manifest.input.name, embedding));
     let output = low_res.as_ref().unwrap_or(masks);
     let mut wanted = vec![output.as_str()];
     wanted.extend((*select == MaskSelect::BestIou).then(|| iou_output(model)).flatten());
@@ -82,7 +83,7 @@ fn best(estimates: Option<&Tensor>, count: usize) -> Option<usize> {
     Some(best)
 }
 
-/// Inputs of the decoder, as many of them as it has. Points are in px of `frame`; labels 2 and 3 are a box's corners.
+/// Inputs of the decoder besides the embedding, as many of them as it has. Points are in px of `frame`; labels 2 and 3 are a box's corners.
 fn feeds(
     model: &Model,
     embedding: &Tensor,
@@ -90,7 +91,7 @@ fn feeds(
     detector_size: usize,
     frame: usize,
     select: MaskSelect,
-) -> Vec<(String, Tensor)> {
+) -> Vec<(&'static str, Tensor)> {
     let scale = |v: f32| v * frame as f32 / detector_size as f32;
     let mut points: Vec<f32> = found.edges.iter().map(|v| scale(*v)).collect();
     let mut labels = vec![2.0, 3.0];
@@ -103,7 +104,6 @@ fn feeds(
     let prior = prior_shape(model, embedding);
     let zeros = vec![0.0; prior.iter().product()];
     let all = [
-        (model.manifest.input.name.as_str(), embedding.shape.clone(), embedding.data.clone()),
         ("point_coords", vec![1, count, 2], points),
         ("point_labels", vec![1, count], labels),
         ("mask_input", prior, zeros),
@@ -112,7 +112,7 @@ fn feeds(
     ];
     all.into_iter()
         .filter(|(name, ..)| model.input(name).is_some())
-        .map(|(name, shape, data)| (name.to_owned(), Tensor { shape, data }))
+        .map(|(name, shape, data)| (name, Tensor { shape, data }))
         .collect()
 }
 

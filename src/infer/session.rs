@@ -58,7 +58,16 @@ pub struct Port {
 }
 
 /// Nodes per provider in a profiled run.
-pub type Placement = BTreeMap<String, usize>;
+pub type Placement = BTreeMap<String, Share>;
+
+/// Nodes of one provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Share {
+    /// All.
+    pub nodes: usize,
+    /// Convolutions and matrix products: where the time goes.
+    pub heavy: usize,
+}
 
 /// A loaded model.
 pub struct Model {
@@ -420,32 +429,49 @@ fn fits(dims: &[i64], wanted: &[Option<usize>]) -> bool {
         })
 }
 
+/// Operators that an accelerator must run itself.
+fn is_heavy(operator: &str) -> bool {
+    ["Conv", "Gemm", "MatMul", "Attention"].iter().any(|name| operator.contains(name))
+}
+
 /// Nodes per provider in ONNX Runtime's profile (Chrome trace events; those of category `Node` that name a provider).
 fn placement(profile: &str) -> Option<Placement> {
     let events: serde_json::Value = serde_json::from_str(profile).ok()?;
-    let mut nodes: BTreeMap<String, std::collections::BTreeSet<String>> = BTreeMap::new();
+    let text = |event: &serde_json::Value, at: &str| {
+        event.pointer(at).and_then(|v| v.as_str()).unwrap_or_default().to_owned()
+    };
+    let mut nodes: BTreeMap<String, BTreeMap<String, bool>> = BTreeMap::new();
     for event in events.as_array()? {
-        let Some(provider) = event.pointer("/args/provider").and_then(|v| v.as_str()) else { continue };
-        if event.get("cat").and_then(|v| v.as_str()) == Some("Node") && !provider.is_empty() {
-            let node = event.get("name").and_then(|v| v.as_str()).unwrap_or_default();
-            nodes.entry(provider.to_owned()).or_default().insert(node.to_owned());
+        let provider = text(event, "/args/provider");
+        if text(event, "/cat") == "Node" && !provider.is_empty() {
+            let heavy = is_heavy(&text(event, "/args/op_name"));
+            nodes.entry(provider).or_default().insert(text(event, "/name"), heavy);
         }
     }
-    Some(nodes.into_iter().map(|(provider, names)| (provider, names.len())).collect())
+    let share = |names: BTreeMap<String, bool>| Share {
+        nodes: names.len(),
+        heavy: names.values().filter(|heavy| **heavy).count(),
+    };
+    Some(nodes.into_iter().map(|(provider, names)| (provider, share(names))).collect())
 }
 
-/// The provider that did the work. An accelerator counts when it ran more nodes than the CPU: shape arithmetic stays on
-/// the CPU by design, the network itself must not.
+/// The provider that did the work: it ran most nodes, and every convolution and matrix product. Shape arithmetic stays
+/// on the CPU by design; when the network itself does, a fall-back has happened.
 fn proven(role: Role, placement: &Placement, options: &Options) -> Result<Provider, InferError> {
-    let on = |provider: Provider| placement.get(runtime::ort_name(provider)).copied().unwrap_or(0);
-    let used = options.providers.iter().copied().max_by_key(|p| on(*p)).filter(|p| on(*p) > 0);
-    match used {
-        Some(used) if used == options.require => Ok(used),
-        _ => Err(InferError::Provider(format!(
-            "{role}: infer.require = \"{}\", but the probe ran on {placement:?}",
-            options.require.name()
-        ))),
+    let on = |provider: Provider| placement.get(runtime::ort_name(provider)).copied().unwrap_or_default();
+    let all_heavy: usize = placement.values().map(|share| share.heavy).sum();
+    let required = on(options.require);
+    let most = options.providers.iter().all(|p| on(*p).nodes <= required.nodes);
+    if required.nodes > 0 && most && required.heavy == all_heavy {
+        return Ok(options.require);
     }
+    let words: Vec<String> =
+        placement.iter().map(|(name, share)| format!("{name} {} ({} heavy)", share.nodes, share.heavy)).collect();
+    Err(InferError::Provider(format!(
+        "{role}: infer.require = \"{}\", but the probe's nodes ran on: {}",
+        options.require.name(),
+        if words.is_empty() { "no provider that was named".to_owned() } else { words.join(", ") }
+    )))
 }
 
 #[cfg(test)]
@@ -456,22 +482,34 @@ mod tests {
         Options { providers: vec![Provider::Cuda, Provider::Cpu], require, device: 0, threads: 1 }
     }
 
+    const PROFILE: &str = r#"[
+        {"cat":"Session","name":"model_loading","args":{}},
+        {"cat":"Node","name":"a_kernel_time","args":{"provider":"CUDAExecutionProvider","op_name":"Conv"}},
+        {"cat":"Node","name":"a_kernel_time","args":{"provider":"CUDAExecutionProvider","op_name":"Conv"}},
+        {"cat":"Node","name":"b_kernel_time","args":{"provider":"CUDAExecutionProvider","op_name":"Relu"}},
+        {"cat":"Node","name":"c_kernel_time","args":{"provider":"CPUExecutionProvider","op_name":"Shape"}}]"#;
+
     #[test]
-    fn the_provider_is_the_one_that_ran_the_nodes() {
-        let profile = r#"[
-            {"cat":"Session","name":"model_loading","args":{}},
-            {"cat":"Node","name":"a_kernel_time","args":{"provider":"CUDAExecutionProvider","op_name":"Conv"}},
-            {"cat":"Node","name":"a_kernel_time","args":{"provider":"CUDAExecutionProvider","op_name":"Conv"}},
-            {"cat":"Node","name":"b_kernel_time","args":{"provider":"CUDAExecutionProvider","op_name":"Relu"}},
-            {"cat":"Node","name":"c_kernel_time","args":{"provider":"CPUExecutionProvider","op_name":"Shape"}}]"#;
-        let found = placement(profile).unwrap_or_default();
-        assert_eq!(found.get("CUDAExecutionProvider"), Some(&2));
-        assert_eq!(found.get("CPUExecutionProvider"), Some(&1));
+    fn the_provider_is_the_one_that_ran_the_network() {
+        let found = placement(PROFILE).unwrap_or_default();
+        assert_eq!(found.get("CUDAExecutionProvider"), Some(&Share { nodes: 2, heavy: 1 }));
+        assert_eq!(found.get("CPUExecutionProvider"), Some(&Share { nodes: 1, heavy: 0 }));
         assert!(matches!(proven(Role::Myocardium, &found, &options(Provider::Cuda)), Ok(Provider::Cuda)));
         assert!(proven(Role::Myocardium, &found, &options(Provider::Cpu)).is_err());
-        let fallen_back = Placement::from([("CPUExecutionProvider".to_owned(), 90)]);
-        assert!(proven(Role::Myocardium, &fallen_back, &options(Provider::Cuda)).is_err());
-        assert!(proven(Role::Myocardium, &Placement::new(), &options(Provider::Cpu)).is_err());
         assert!(placement("not json").is_none());
+    }
+
+    #[test]
+    fn a_fall_back_is_not_proof() {
+        let share = |nodes, heavy| Share { nodes, heavy };
+        let all_on_cpu = Placement::from([("CPUExecutionProvider".to_owned(), share(90, 20))]);
+        assert!(proven(Role::Myocardium, &all_on_cpu, &options(Provider::Cuda)).is_err());
+        assert!(matches!(proven(Role::Myocardium, &all_on_cpu, &options(Provider::Cpu)), Ok(Provider::Cpu)));
+        let one_conv_on_cpu = Placement::from([
+            ("CUDAExecutionProvider".to_owned(), share(90, 20)),
+            ("CPUExecutionProvider".to_owned(), share(3, 1)),
+        ]);
+        assert!(proven(Role::Myocardium, &one_conv_on_cpu, &options(Provider::Cuda)).is_err());
+        assert!(proven(Role::Myocardium, &Placement::new(), &options(Provider::Cpu)).is_err());
     }
 }

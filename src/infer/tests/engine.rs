@@ -136,3 +136,29 @@ fn the_engine_says_what_it_is() {
     other.edit("scar-detector", "confidence = 0.25", "confidence = 0.3");
     assert_ne!(Models::of("libreyolo9", "decoder").engine().version_parts(), other.engine().version_parts());
 }
+
+#[test]
+fn the_mask_is_chosen_as_the_manifest_says() {
+    let stack = stack(&truth());
+    let scar_pixels = |models: &Models| {
+        let found = segment(&models.engine(), &stack);
+        let count = |slice: usize| found.slices[slice].labels.iter().filter(|label| **label >= Label::Scar as u8).count();
+        assert_eq!(count(1), 0, "a healthy slice");
+        count(2)
+    };
+    let token0 = scar_pixels(&Models::of("ultralytics", "decoder-four"));
+    // The fixture's IoU estimate prefers a mask that covers everything: the whole wall, grown by a pixel.
+    let best = Models::of("ultralytics", "decoder-four");
+    best.edit("scar-decoder", "mask_select = \"token0\"", "mask_select = \"best_iou\"");
+    let wall = truth()[2].iter().filter(|label| **label >= Label::Myocardium as u8).count();
+    let whole = scar_pixels(&best);
+    assert!(whole > wall && whole < 2 * wall, "{whole} pixels, the wall has {wall}");
+    assert!(token0 < wall / 2);
+    // Four masks and nothing to choose by is an error; one mask with a padding point is the same mask.
+    let only = Models::of("ultralytics", "decoder-four");
+    only.edit("scar-decoder", "mask_select = \"token0\"", "mask_select = \"only\"");
+    assert_eq!(only.engine().segment(&stack, &|_| {}).unwrap_err().code, Code::ModelInvalid);
+    let padded = Models::of("ultralytics", "decoder");
+    padded.edit("scar-decoder", "mask_select = \"only\"", "mask_select = \"token0\"");
+    assert_eq!(scar_pixels(&padded), token0);
+}
