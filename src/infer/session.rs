@@ -437,9 +437,8 @@ fn is_heavy(operator: &str) -> bool {
 /// Nodes per provider in ONNX Runtime's profile (Chrome trace events; those of category `Node` that name a provider).
 fn placement(profile: &str) -> Option<Placement> {
     let events: serde_json::Value = serde_json::from_str(profile).ok()?;
-    let text = |event: &serde_json::Value, at: &str| {
-        event.pointer(at).and_then(|v| v.as_str()).unwrap_or_default().to_owned()
-    };
+    let text =
+        |event: &serde_json::Value, at: &str| event.pointer(at).and_then(|v| v.as_str()).unwrap_or_default().to_owned();
     let mut nodes: BTreeMap<String, BTreeMap<String, bool>> = BTreeMap::new();
     for event in events.as_array()? {
         let provider = text(event, "/args/provider");

@@ -142,7 +142,8 @@ fn the_mask_is_chosen_as_the_manifest_says() {
     let stack = stack(&truth());
     let scar_pixels = |models: &Models| {
         let found = segment(&models.engine(), &stack);
-        let count = |slice: usize| found.slices[slice].labels.iter().filter(|label| **label >= Label::Scar as u8).count();
+        let count =
+            |slice: usize| found.slices[slice].labels.iter().filter(|label| **label >= Label::Scar as u8).count();
         assert_eq!(count(1), 0, "a healthy slice");
         count(2)
     };
