@@ -3,6 +3,7 @@
 mod analyze;
 mod audit;
 mod explain;
+pub mod handover;
 mod models;
 mod phantom;
 mod runs;

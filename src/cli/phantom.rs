@@ -4,9 +4,13 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+use dicom_core::VR;
+use dicom_dictionary_std::tags;
 use indicatif::{ProgressBar, ProgressStyle};
 use time::OffsetDateTime;
 
+use crate::cli::handover;
+use crate::encode::seg::{SegContext, encode};
 use crate::failure::{Code, Failure};
 use crate::phantom::arrays::{ArrayExport, export};
 use crate::phantom::{
@@ -271,6 +275,7 @@ fn write_studies(args: &PhantomArgs, dir: &Path) -> Result<(), Failure> {
         let study = Study::build(&args.study(index))
             .and_then(|study| study.write(&folder.join("dicom"), &folder.join("truth")).map(|()| study))
             .map_err(|e| Failure::permanent(Code::Internal, "the study cannot be written").caused_by(e))?;
+        write_truth_seg(&study, &folder.join("truth"))?;
         bar.inc(1);
         let truth = &study.truth;
         bar.suspend(|| {
@@ -287,6 +292,26 @@ fn write_studies(args: &PhantomArgs, dir: &Path) -> Result<(), Failure> {
     }
     bar.finish_and_clear();
     Ok(())
+}
+
+/// Writes the exact masks as DICOM SEG where the short axis was sent whole and shows a heart.
+fn write_truth_seg(study: &Study, dir: &Path) -> Result<(), Failure> {
+    let Some((stack, masks)) = handover::exact(study) else { return Ok(()) };
+    let context = SegContext {
+        revision: 0,
+        act: "phantom-truth".to_owned(),
+        created: OffsetDateTime::UNIX_EPOCH,
+        device_serial: "phantom".to_owned(),
+        series_number: 9000,
+    };
+    let failed = |e: Box<dyn std::error::Error + Send + Sync>| {
+        Failure::permanent(Code::Internal, "the truth cannot be written as SEG").caused_by(e)
+    };
+    let artefact = encode(&stack, &masks, &context)?;
+    let mut object = dicom_object::from_reader(&artefact.bytes[..]).map_err(|e| failed(Box::new(e)))?;
+    object.put_str(tags::SERIES_DESCRIPTION, VR::LO, "Phantom truth: exact masks, synthetic");
+    object.put_str(tags::CONTENT_DESCRIPTION, VR::LO, "Exact masks of a synthetic phantom");
+    object.write_to_file(dir.join("truth-seg.dcm")).map_err(|e| failed(Box::new(e)))
 }
 
 fn export_arrays(args: &PhantomArgs, dir: &Path) -> std::io::Result<()> {

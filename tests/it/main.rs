@@ -5,6 +5,7 @@ mod support;
 
 mod fault_proxy;
 mod ledger;
+mod phantom;
 mod queue;
 mod seg;
 mod store;

@@ -163,6 +163,8 @@ pub struct Study {
     pub labels: Vec<Vec<u8>>,
     /// The patient that was imaged.
     pub phantom: Phantom,
+    /// What was asked for.
+    pub spec: StudySpec,
 }
 
 impl Study {
@@ -182,7 +184,7 @@ impl Study {
         for one in &series {
             encode_series(spec, &phantom, one, &mut instances, &mut truth)?;
         }
-        Ok(Self { uid: spec.study_uid(), instances, truth, labels, phantom })
+        Ok(Self { uid: spec.study_uid(), instances, truth, labels, phantom, spec: spec.clone() })
     }
 
     /// Writes the DICOM files below `dir` and the truth (`truth.json`, `truth-labels.npy`) into `truth_dir`.

@@ -25,6 +25,14 @@ pub struct Storage {
 }
 
 impl Storage {
+    /// Value of a stored 16-bit word.
+    #[must_use]
+    pub fn decode(&self, word: u16) -> f32 {
+        let (slope, intercept) = self.rescale.unwrap_or((1.0, 0.0));
+        let stored = if self.signed { f64::from(word as i16) } else { f64::from(word) };
+        (stored * slope + intercept) as f32
+    }
+
     /// Stored 16-bit word of a value.
     #[must_use]
     pub fn encode(&self, value: f32) -> u16 {
