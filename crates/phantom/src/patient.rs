@@ -72,7 +72,9 @@ impl Spec {
         self
     }
 
-    fn lesions(&self) -> Vec<Lesion> {
+    /// The scars that this phantom has.
+    #[must_use]
+    pub fn lesions(&self) -> Vec<Lesion> {
         let rng = &mut self.seed.stream("scars");
         match &self.scars {
             Scars::None => Vec::new(),

@@ -193,6 +193,19 @@ fn truth_agrees_with_its_masks_and_lesions() {
     }
 }
 
+#[test]
+fn healthy_hearts_come_as_often_as_asked() {
+    let scars = Scars::Random { healthy_fraction: 0.25 };
+    let healthy = |space: SeedSpace| {
+        let none = |i: &u64| Spec::new(space, 3).index(*i).scars(scars.clone()).lesions().is_empty();
+        (0..4000).filter(none).count()
+    };
+    for space in [SeedSpace::Training, SeedSpace::Evaluation] {
+        // Five standard deviations of a binomial with p = 1/4 are 137.
+        assert!((863..1137).contains(&healthy(space)), "{} of 4000", healthy(space));
+    }
+}
+
 fn late(study: &Study) -> Vec<&Instance> {
     study.instances.iter().filter(|i| i.series.starts_with("lge-sax")).collect()
 }
