@@ -2,13 +2,15 @@
 
 use super::canonical::recorded_text;
 use super::chain::{event_hash, genesis};
-use super::checkpoint::{Signed, month_text};
+use super::checkpoint::{Signed, month_text, read_directory};
 use crate::failure::Failure;
 use crate::store::{ChainRow, Store, StoredEvent, Unsealed};
 use ed25519_dalek::VerifyingKey;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
 use time::Date;
 use uuid::Uuid;
 
@@ -127,12 +129,17 @@ impl Report {
 
 /// A checkpoint and where it was found.
 type Found = (String, Option<Signed>);
+/// Checkpoints by their text.
+type ByText = BTreeMap<String, Signed>;
 
-/// Verifies the ledger of `store` against the checkpoint `files` and the table's own, trusting `key`.
+/// A checkpoint's row follows its file within this time.
+const ROW_FOLLOWS: Duration = Duration::from_secs(2);
+
+/// Verifies the ledger of `store` against the checkpoint files in `directory` and the table's own, trusting `key`.
 ///
 /// # Errors
 /// Of the database; a damaged ledger is not an error but a report with findings.
-pub async fn verify(store: &Store, files: Vec<Found>, key: &VerifyingKey) -> Result<Report, Failure> {
+pub async fn verify(store: &Store, directory: Option<&Path>, key: &VerifyingKey) -> Result<Report, Failure> {
     let ledger = store.ledger_id().await?;
     let end = store.chain_head().await?;
     let mut report = Report {
@@ -146,7 +153,7 @@ pub async fn verify(store: &Store, files: Vec<Found>, key: &VerifyingKey) -> Res
         findings: Vec::new(),
         findings_in_all: 0,
     };
-    let trusted = trusted(store, files, key, &mut report).await?;
+    let trusted = trusted(store, directory, key, &mut report).await?;
     let mut walk = Walk { previous: genesis(ledger), expected: 1, months: BTreeMap::new(), signed: BTreeMap::new() };
     for checkpoint in &trusted {
         walk.signed.insert(checkpoint.checkpoint.sequence, None);
@@ -177,41 +184,55 @@ fn tail(unsealed: &Unsealed, report: &mut Report) {
     }
 }
 
-/// Checkpoints that the key signed, from the files and the table, which must know the same ones.
+/// Checkpoints that the key signed, from the files and the table, which must know the same ones. The gateway may be
+/// making one just now, its file first: so the table is read before the files, and again for files without a row.
 async fn trusted(
     store: &Store,
-    files: Vec<Found>,
+    directory: Option<&Path>,
     key: &VerifyingKey,
     report: &mut Report,
 ) -> Result<Vec<Signed>, Failure> {
-    let table: Vec<Found> =
-        store.checkpoints().await?.into_iter().map(|c| ("database".to_owned(), Signed::parse(&c.document))).collect();
-    let mut take = |found: Vec<Found>| -> BTreeMap<String, Signed> {
-        let mut good = BTreeMap::new();
-        for (place, signed) in found {
-            match signed {
-                Some(signed) if signed.is_signed_by(key) => {
-                    good.insert(signed.document(), signed);
-                }
-                _ => report.find(Finding::CheckpointInvalid { place }),
-            }
-        }
-        good
-    };
-    let (files, table) = (take(files), take(table));
+    let (table, mut invalid) = signed_by(key, rows(store).await?);
+    let found = directory.map(read_directory).transpose()?.unwrap_or_default();
+    let (files, invalid_files) = signed_by(key, found);
+    invalid.extend(invalid_files);
+    for place in invalid {
+        report.find(Finding::CheckpointInvalid { place });
+    }
     for (document, signed) in &table {
         if !files.contains_key(document) {
             report.find(Finding::CheckpointFileMissing { sequence: signed.checkpoint.sequence });
         }
     }
-    for (document, signed) in &files {
-        if !table.contains_key(document) {
+    if files.keys().any(|document| !table.contains_key(document)) {
+        tokio::time::sleep(ROW_FOLLOWS).await;
+        let (later, _) = signed_by(key, rows(store).await?);
+        for (_, signed) in files.iter().filter(|(document, _)| !later.contains_key(*document)) {
             report.find(Finding::CheckpointRowMissing { sequence: signed.checkpoint.sequence });
         }
     }
-    let mut all: BTreeMap<String, Signed> = table;
+    let mut all = table;
     all.extend(files);
     Ok(all.into_values().collect())
+}
+
+async fn rows(store: &Store) -> Result<Vec<Found>, Failure> {
+    let rows = store.checkpoints().await?;
+    Ok(rows.into_iter().map(|row| ("database".to_owned(), Signed::parse(&row.document))).collect())
+}
+
+/// Those that the key signed, and the places of the others.
+fn signed_by(key: &VerifyingKey, found: Vec<Found>) -> (ByText, Vec<String>) {
+    let (mut good, mut invalid) = (ByText::new(), Vec::new());
+    for (place, signed) in found {
+        match signed {
+            Some(signed) if signed.is_signed_by(key) => {
+                good.insert(signed.document(), signed);
+            }
+            _ => invalid.push(place),
+        }
+    }
+    (good, invalid)
 }
 
 /// Events of one month, as the chain knows them.
@@ -234,12 +255,10 @@ impl Walk {
     fn step(&mut self, row: &ChainRow, report: &mut Report) {
         let sequence = row.link.sequence;
         report.sealed += 1;
-        let gap = sequence != self.expected;
-        if gap {
+        if sequence > self.expected {
+            // The link before is gone, so only what follows can be followed.
             report.find(Finding::LinksMissing { from: self.expected, to: sequence - 1 });
-        }
-        // After a gap the link before is gone, so only what follows can be followed.
-        if !gap && row.link.hash(&self.previous) != row.hash {
+        } else if sequence < self.expected || row.link.hash(&self.previous) != row.hash {
             report.find(Finding::LinkBroken { sequence });
         }
         self.previous = row.hash;

@@ -1,6 +1,6 @@
 //! `scargate migrate` and `scargate audit`: the schema, and proof and export of the audit trail.
 
-use crate::audit::checkpoint::{Checkpoints, public_key, read_directory};
+use crate::audit::checkpoint::{Checkpoints, public_key};
 use crate::audit::export::{Format, export};
 use crate::audit::sealer::seal_all;
 use crate::audit::verify::{Report, verify};
@@ -192,8 +192,7 @@ async fn run_verify(store: &Store, config: &Config, args: VerifyArgs) -> Result<
     };
     let directory = args.checkpoints.as_ref().unwrap_or(&config.audit.checkpoint_directory);
     // Before the first checkpoint there is no folder; a folder that is gone later shows as missing files.
-    let files = if directory.exists() { read_directory(directory)? } else { Vec::new() };
-    let report = verify(store, files, &key).await?;
+    let report = verify(store, directory.exists().then_some(directory.as_path()), &key).await?;
     if args.json {
         println!("{}", json!(report));
     } else {
