@@ -34,7 +34,7 @@ def start(seed: int) -> None:
 
 
 def set_rate(optimiser: torch.optim.Optimizer, c: dict, step: int) -> None:
-    """Learning rate of a step: 100 steps of warm-up, then a cosine to zero at `steps`.
+    """Learning rate of a step: warm-up over at most 100 steps, then a cosine to zero at `steps`.
 
     With `again = {steps, learning_rate}` a second, shorter cosine follows.
     """
@@ -42,7 +42,7 @@ def set_rate(optimiser: torch.optim.Optimizer, c: dict, step: int) -> None:
     if step >= length:
         first, rate, length = length, c["again"]["learning_rate"], c["again"]["steps"]
     done = (step - first) / length
-    value = rate * min(1.0, (step - first + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * done))
+    value = rate * min(1.0, (step - first + 1) / min(100, 1 + length // 5)) * (0.5 + 0.5 * math.cos(math.pi * done))
     for group in optimiser.param_groups:
         group["lr"] = value
 

@@ -128,9 +128,10 @@ def inside(scar: np.ndarray, box: np.ndarray) -> np.ndarray:
 
 
 def embed_validation(encode: Encoder, c: dict) -> list[tuple[torch.Tensor, np.ndarray]]:
-    """(embedding, label) of the held-out slices with scar, seen through the reference crop."""
+    """(embedding, label) of about `held` held-out slices with scar, seen through the reference crop."""
     held = sets.slices(sets.real([c["validate"]]) or sets.synthetic("test")[:2], c["crop_factor"])
-    pairs = (plain(s, c["size"]) for s in held if s.scar)
+    held = [s for s in held if s.scar]
+    pairs = (plain(s, c["size"]) for s in held[:: max(1, len(held) // c["held"])])
     return [(torch.from_numpy(encode(patch))[None], label) for patch, label in tqdm(pairs, "held", mininterval=10)]
 
 
