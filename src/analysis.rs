@@ -120,7 +120,7 @@ fn encode_all(
         run: facts.run,
         revision: facts.revision,
         device_serial: &config.encode.device_serial,
-        assumed_offset: time::UtcOffset::UTC,
+        assumed_offset: config.encode.assumed_offset().unwrap_or(time::UtcOffset::UTC),
         issued: facts.created,
     })?;
     let json = serde_json::to_vec_pretty(measures)

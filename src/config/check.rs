@@ -134,6 +134,9 @@ impl Config {
         } else if !self.infer.providers.contains(&self.infer.require) {
             faults.push(Fault::new("infer.require", "must be one of infer.providers"));
         }
+        if self.encode.assumed_offset().is_none() {
+            faults.push(Fault::new("encode.utc_offset", "must be an offset like \"+01:00\""));
+        }
         if self.encode.device_serial.is_empty() || self.encode.device_serial.len() > 64 {
             faults.push(Fault::new("encode.device_serial", "must be 1 to 64 characters"));
         }

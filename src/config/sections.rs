@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+use time::UtcOffset;
 use url::Url;
 
 macro_rules! sections {
@@ -78,7 +79,7 @@ sections! {
     /// `[quantify]`
     Quantify { min_area_mm2: f64, min_mass_g: f64, max_burden_percent: f64, no_reflow: NoReflow }
     /// `[encode]`
-    Encode { device_serial: String, seg_series_number: u32 }
+    Encode { device_serial: String, seg_series_number: u32, utc_offset: String }
     /// `[deliver]`
     Deliver {
         poll_secs: u64, backoff_secs: u64, backoff_max_secs: u64, retry_after_max_secs: u64, max_attempts: u32,
@@ -195,6 +196,24 @@ impl Server {
     /// Grace period of a shutdown.
     pub fn grace(&self) -> Duration {
         Duration::from_secs(self.grace_secs)
+    }
+}
+
+impl Encode {
+    /// Offset of the clock of studies whose images state none; `None` when the text is not `+hh:mm`.
+    pub fn assumed_offset(&self) -> Option<UtcOffset> {
+        let digits = self.utc_offset.get(1..)?;
+        let (hours, minutes) = digits.split_once(':')?;
+        let number = |text: &str| (text.len() == 2).then(|| text.parse::<i8>().ok())?;
+        let (hours, minutes) = (number(hours)?, number(minutes)?);
+        let sign = match self.utc_offset.as_bytes().first()? {
+            b'+' => 1,
+            b'-' => -1,
+            _ => return None,
+        };
+        (0..=14).contains(&hours).then_some(())?;
+        (0..60).contains(&minutes).then_some(())?;
+        UtcOffset::from_hms(sign * hours, sign * minutes, 0).ok()
     }
 }
 

@@ -9,7 +9,6 @@
 pub mod backoff;
 pub mod ehr;
 pub mod pacs;
-pub mod release;
 mod worker;
 
 pub use worker::{Worker, research_use_event};

@@ -4,7 +4,7 @@
 //! dies another takes the delivery over and finds out from the peer what arrived. The order per study is the store's.
 
 use super::backoff::{Backoff, Breaker};
-use super::ehr::{Ehr, Parcel, is_outage};
+use super::ehr::{Ehr, Parcel};
 use super::pacs::Pacs;
 use crate::config::Config;
 use crate::dicomweb;
@@ -36,6 +36,8 @@ pub struct Worker {
     breaker: Breaker,
     poll: Duration,
     limit: Duration,
+    lease: Duration,
+    heartbeat: Duration,
     max_attempts: u32,
 }
 
@@ -43,6 +45,8 @@ pub struct Worker {
 enum End {
     Delivered(serde_json::Value),
     Failed(Failure),
+    /// Another worker took it over: what it finds at the peer decides.
+    LeaseLost,
 }
 
 impl Worker {
@@ -72,6 +76,8 @@ impl Worker {
             breaker: Breaker::new(&config.deliver),
             poll: Duration::from_secs(config.deliver.poll_secs.max(1)),
             limit: Duration::from_secs(config.limits.deliver_secs.max(1)),
+            lease: config.broker.lease(),
+            heartbeat: config.broker.heartbeat(),
             max_attempts: config.deliver.max_attempts.max(1),
         })
     }
@@ -128,25 +134,40 @@ impl Worker {
             tokio::select! { () = stop.cancelled() => return Ok(0), () = tokio::time::sleep(left.min(self.poll)) => {} }
             return Ok(0);
         }
-        // Twice the limit of the work: a lease must outlive it, and a dead worker's delivery must not wait for long.
-        let lease = self.limit * 2;
-        let claimed = self.store.claim_due_deliveries(self.destination, &self.name, AT_ONCE, lease).await?;
-        let count = claimed.len();
+        let claimed = self.store.claim_due_deliveries(self.destination, &self.name, AT_ONCE, self.lease).await?;
         let ends = futures::future::join_all(claimed.iter().map(|delivery| self.attempt(delivery))).await;
+        let mut trouble = None;
         for (delivery, end) in claimed.iter().zip(ends) {
-            self.record(delivery, end).await?;
+            // What cannot be recorded is taken over when its lease ends; the others still can be.
+            trouble = self.record(delivery, end).await.err().or(trouble);
         }
-        Ok(count)
+        trouble.map_or(Ok(claimed.len()), Err)
     }
 
-    /// One attempt, within the time that a delivery may take.
+    /// One attempt, within the time that a delivery may take. The lease is renewed meanwhile, so that it can be short
+    /// and the delivery of a worker that died does not wait for long.
     async fn attempt(&self, delivery: &ClaimedDelivery) -> End {
         let work = tokio::time::timeout(self.limit, self.send(delivery));
-        match work.await {
+        let result = tokio::select! {
+            result = work => result,
+            () = self.keep(delivery) => return End::LeaseLost,
+        };
+        match result {
             Ok(Ok(receipt)) => End::Delivered(receipt),
             Ok(Err(failure)) => End::Failed(failure),
             Err(_) => {
                 End::Failed(Failure::transient(Code::StepTimeout, "the delivery took longer than limits.deliver_secs"))
+            }
+        }
+    }
+
+    /// Renews the lease until it is lost. A database that is away does not end it: the lease may still hold.
+    async fn keep(&self, delivery: &ClaimedDelivery) {
+        loop {
+            tokio::time::sleep(self.heartbeat).await;
+            let renewed = self.store.renew_delivery(delivery.id, delivery.token, self.lease).await;
+            if renewed.is_err_and(|error| Failure::from(error).code == Code::LeaseLost) {
+                return;
             }
         }
     }
@@ -181,11 +202,11 @@ impl Worker {
                 ("delivered", None, self.store.delivered(id, token, &receipt, &[]).await)
             }
             End::Failed(failure) => self.record_failure(delivery, failure).await,
+            End::LeaseLost => return Ok(()),
         };
         DeliveryAttempt { run: delivery.run, destination: self.destination, outcome, failure: failure.as_ref() }.emit();
         match written.map_err(Failure::from) {
             Ok(_) => Ok(()),
-            // Another worker has it: what it finds at the peer decides.
             Err(failure) if failure.code == Code::LeaseLost => Ok(()),
             Err(failure) => Err(failure),
         }
@@ -215,14 +236,15 @@ impl Worker {
         }
     }
 
-    /// The breaker counts outages of the peer, not its refusals and not our database's.
+    /// The breaker counts outages of its own peer: not refusals, and not trouble of the PACS on the way to the EHR.
     fn count(&mut self, failure: &Failure) {
-        if failure.code == Code::DatabaseUnavailable {
-            return;
-        }
-        if !is_outage(failure) {
+        let outage = match self.destination {
+            Destination::Pacs => Code::PacsUnavailable,
+            Destination::Ehr => Code::EhrUnavailable,
+        };
+        if !failure.is_transient() {
             self.breaker.alive();
-        } else if self.breaker.failed(Instant::now()) {
+        } else if failure.code == outage && self.breaker.failed(Instant::now()) {
             tracing::warn!(destination = self.destination.name(), "the breaker is open: nothing is sent for a while");
         }
     }

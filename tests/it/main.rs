@@ -3,7 +3,9 @@
 
 mod support;
 
+mod deliver;
 mod fault_proxy;
+mod fhir;
 mod ledger;
 mod phantom;
 mod queue;

@@ -4,7 +4,7 @@ use super::classify;
 use super::matching::is_id;
 use crate::config;
 use crate::deliver::backoff;
-use crate::failure::{Class, Code, Failure};
+use crate::failure::{Code, Failure};
 use bytes::BytesMut;
 use futures::StreamExt;
 use reqwest::{Method, RequestBuilder, header};
@@ -130,11 +130,6 @@ impl Answer {
     pub(crate) fn test(status: u16, body: &str) -> Self {
         Self { status, retry_after: None, location: None, body: body.as_bytes().to_vec() }
     }
-}
-
-/// True when the failure says that the peer was not able to work, which is what a breaker counts.
-pub fn is_outage(failure: &Failure) -> bool {
-    matches!(failure.class, Class::Transient { .. })
 }
 
 #[cfg(test)]

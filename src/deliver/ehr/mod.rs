@@ -12,8 +12,6 @@ mod write;
 use crate::config;
 use crate::domain::identity::PatientKey;
 use crate::failure::{Code, Failure};
-pub use http::is_outage;
-
 use client::Client;
 use lines::Lines;
 use serde_json::Value;

@@ -114,8 +114,8 @@ impl Smart {
         read_token(&answer)
     }
 
-    /// The token endpoint. It must stand on the EHR's own origin or be https, so that an assertion never leaves in clear
-    /// text because of a bad link.
+    /// The token endpoint. It must be https, or stand on the EHR's own origin or on this machine, so that an assertion
+    /// never leaves in clear text because of a bad link.
     async fn discover(&self, http: &Http) -> Result<Url, Failure> {
         let mut url = self.base.clone();
         url.set_path(&format!("{}/.well-known/smart-configuration", self.base.path().trim_end_matches('/')));
@@ -127,7 +127,8 @@ impl Smart {
             serde_json::from_slice(&answer.body).map_err(|_| malformed("smart-configuration is not JSON"))?;
         let endpoint = value["token_endpoint"].as_str().and_then(|text| Url::parse(text).ok());
         let endpoint = endpoint.ok_or_else(|| malformed("smart-configuration names no token_endpoint"))?;
-        if endpoint.scheme() == "https" || endpoint.origin() == self.base.origin() {
+        let stays_here = config::is_loopback(&endpoint) || endpoint.origin() == self.base.origin();
+        if endpoint.scheme() == "https" || stays_here {
             Ok(endpoint)
         } else {
             Err(malformed("the token endpoint is neither https nor on the EHR's origin"))

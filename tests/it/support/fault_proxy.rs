@@ -73,6 +73,7 @@ enum Action {
 pub struct Rule {
     method: Option<&'static str>,
     path: String,
+    exact: bool,
     skip: usize,
     times: usize,
     action: Action,
@@ -99,16 +100,23 @@ impl Drop for Gate {
 pub struct On {
     method: Option<&'static str>,
     path: String,
+    exact: bool,
     skip: usize,
     times: usize,
 }
 
 /// Requests whose path and query contain `path`; `method` is `"*"` for any.
 pub fn on(method: &'static str, path: &str) -> On {
-    On { method: (method != "*").then_some(method), path: path.to_owned(), skip: 0, times: usize::MAX }
+    On { method: (method != "*").then_some(method), path: path.to_owned(), exact: false, skip: 0, times: usize::MAX }
 }
 
 impl On {
+    /// Path and query must be equal, not only contain.
+    pub fn exactly(mut self) -> Self {
+        self.exact = true;
+        self
+    }
+
     /// Only the first `n` matching requests.
     pub fn first(mut self, n: usize) -> Self {
         self.times = n;
@@ -123,8 +131,8 @@ impl On {
     }
 
     fn act(self, action: Action) -> Rule {
-        let Self { method, path, skip, times } = self;
-        Rule { method, path, skip, times, action, matched: AtomicUsize::new(0) }
+        let Self { method, path, exact, skip, times } = self;
+        Rule { method, path, exact, skip, times, action, matched: AtomicUsize::new(0) }
     }
 
     /// Answers with a status and a plain-text body.
@@ -176,7 +184,8 @@ impl On {
 
 impl Rule {
     fn takes(&self, method: &str, target: &str) -> bool {
-        if self.method.is_some_and(|wanted| wanted != method) || !target.contains(&self.path) {
+        let matches = if self.exact { target == self.path } else { target.contains(&self.path) };
+        if self.method.is_some_and(|wanted| wanted != method) || !matches {
             return false;
         }
         let earlier = self.matched.fetch_add(1, Ordering::SeqCst);

@@ -1,0 +1,54 @@
+//! A newer revision takes its predecessor's place, unless somebody in the EHR touched it.
+
+use scargate::domain::delivery::{DeliveryState, Destination};
+use serde_json::{Value, json};
+
+use super::fixture::Fixture;
+
+fn scar_mass(observations: &[Value]) -> &Value {
+    observations.iter().find(|o| o["code"]["coding"][0]["code"] == "LGE-SCAR-MASS").unwrap()
+}
+
+async fn deliver(fixture: &mut Fixture, scar: f64) -> (DeliveryState, Option<String>) {
+    let run = fixture.enqueue_bundle(scar).await;
+    let delivery = fixture.settle(run, Destination::Ehr).await;
+    (delivery.state, delivery.code)
+}
+
+#[tokio::test]
+async fn a_newer_revision_replaces_in_place() {
+    let (mut fixture, patient, _) = Fixture::with_patient().await;
+    assert_eq!(deliver(&mut fixture, 20.0).await.0, DeliveryState::Delivered);
+    let first = fixture.assert_one_set(&patient).await;
+    assert_eq!(deliver(&mut fixture, 24.0).await.0, DeliveryState::Delivered);
+    let second = fixture.assert_one_set(&patient).await;
+    assert_eq!(scar_mass(&first)["id"], scar_mass(&second)["id"]);
+    assert_eq!(scar_mass(&second)["valueQuantity"]["value"].as_f64(), Some(24.0));
+    assert_eq!(scar_mass(&second)["meta"]["versionId"], "2");
+}
+
+#[tokio::test]
+async fn what_somebody_changed_in_the_ehr_is_not_written_over() {
+    let (mut fixture, patient, _) = Fixture::with_patient().await;
+    deliver(&mut fixture, 20.0).await;
+    let mut changed = scar_mass(&fixture.held("Observation", &patient).await).clone();
+    changed["note"] = json!([{ "text": "seen by Dr Test" }]);
+    fixture.overwrite(&changed).await;
+    let (state, code) = deliver(&mut fixture, 24.0).await;
+    assert_eq!((state, code.as_deref()), (DeliveryState::Held, Some("ehr-changed")));
+    let left = fixture.assert_one_set(&patient).await;
+    assert_eq!(scar_mass(&left)["valueQuantity"]["value"].as_f64(), Some(20.0));
+}
+
+#[tokio::test]
+async fn no_unread_number_replaces_a_signed_one() {
+    let (mut fixture, patient, _) = Fixture::with_patient().await;
+    deliver(&mut fixture, 20.0).await;
+    let mut signed = scar_mass(&fixture.held("Observation", &patient).await).clone();
+    signed["status"] = json!("final");
+    fixture.overwrite(&signed).await;
+    let (state, code) = deliver(&mut fixture, 24.0).await;
+    assert_eq!((state, code.as_deref()), (DeliveryState::Held, Some("ehr-changed")));
+    let left = fixture.held("Observation", &patient).await;
+    assert_eq!(scar_mass(&left)["status"], "final");
+}
