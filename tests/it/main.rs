@@ -8,6 +8,7 @@ mod fault_proxy;
 mod fhir;
 mod ledger;
 mod phantom;
+mod pipeline;
 mod queue;
 mod seg;
 mod store;
