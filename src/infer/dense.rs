@@ -19,39 +19,53 @@ pub fn activate(planes: &mut [f32], activation: Activation) -> bool {
     true
 }
 
-/// Softmax over the first of [classes, area].
+/// Softmax over the first of [classes, area]; plain loops for the reason given at `preprocess::blend`.
 fn softmax(planes: &mut [f32]) {
     let area = planes.len() / CLASSES;
-    for pixel in 0..area {
-        let index = |class: usize| class * area + pixel;
-        let value = |planes: &[f32], class: usize| planes.get(index(class)).copied().unwrap_or(0.0);
-        let top = (0..CLASSES).map(|class| value(planes, class)).fold(f32::NEG_INFINITY, f32::max);
-        let sum: f32 = (0..CLASSES).map(|class| (value(planes, class) - top).exp()).sum();
-        for class in 0..CLASSES {
-            let part = (value(planes, class) - top).exp() / sum;
-            if let Some(out) = planes.get_mut(index(class)) {
-                *out = part;
+    let mut pixel = 0;
+    while pixel < area {
+        let mut top = f32::NEG_INFINITY;
+        let mut k = 0;
+        while k < CLASSES {
+            let value = planes[k * area + pixel];
+            if value > top {
+                top = value;
             }
+            k += 1;
         }
+        let mut sum = 0.0;
+        k = 0;
+        while k < CLASSES {
+            let part = (planes[k * area + pixel] - top).exp();
+            planes[k * area + pixel] = part;
+            sum += part;
+            k += 1;
+        }
+        k = 0;
+        while k < CLASSES {
+            planes[k * area + pixel] /= sum;
+            k += 1;
+        }
+        pixel += 1;
     }
 }
 
 /// Labels on the slice grid: the likeliest class of the interpolated probabilities (of equal ones the lower), background
 /// outside the region.
 pub fn labels(planes: &[f32], region: &Region, dim: (usize, usize), size: usize) -> Array2<u8> {
-    let mut out = Array2::zeros(dim);
+    let mut out = vec![0u8; dim.0 * dim.1];
+    let pixels = out.as_mut_slice();
     Back::new(region, dim, size, (0.0, 0.0)).each(planes, |row, column, values| {
-        let mut best = 0;
-        for (class, value) in values.iter().enumerate() {
-            if *value > values.get(best).copied().unwrap_or(f32::NEG_INFINITY) {
+        let (mut best, mut class) = (0, 1);
+        while class < values.len() {
+            if values[class] > values[best] {
                 best = class;
             }
+            class += 1;
         }
-        if let Some(pixel) = out.get_mut((row, column)) {
-            *pixel = best as u8;
-        }
+        pixels[row * dim.1 + column] = best as u8;
     });
-    out
+    Array2::from_shape_vec(dim, out).unwrap_or_else(|_| Array2::zeros(dim))
 }
 
 /// Mean entropy, nats, of the class probabilities over the wall; `None` without wall.
