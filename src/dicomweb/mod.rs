@@ -17,6 +17,7 @@ mod retrieve;
 mod spool;
 mod stow;
 mod transport;
+mod xml;
 
 pub use error::Error;
 pub use json::Attributes;

@@ -3,7 +3,7 @@
 use super::error::Error;
 use super::json::Attributes;
 use super::transport::status_error;
-use super::{Client, JSON, json};
+use super::{Client, JSON, json, xml};
 use crate::domain::uid::Uid;
 use crate::failure::Failure;
 use bytes::Bytes;
@@ -146,7 +146,11 @@ struct Report {
 
 /// Reads the Store Instances Response Module (PS3.18 table 10.5.3-1) from JSON or XML.
 fn parse(bytes: &[u8], depth: usize) -> Result<Report, Error> {
-    let sets = json::parse(bytes, depth)?;
+    let sets = if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'<') {
+        vec![xml::parse(bytes, depth)?]
+    } else {
+        json::parse(bytes, depth)?
+    };
     let mut report = Report::default();
     for set in &sets {
         for item in set.items(tags::REFERENCED_SOP_SEQUENCE) {

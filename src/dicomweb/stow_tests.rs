@@ -84,3 +84,14 @@ fn the_body_is_well_formed_multipart() {
         .collect();
     assert_eq!(sizes, [6, 200_000]);
 }
+
+#[test]
+fn an_answer_in_xml_is_read_like_one_in_json() {
+    let xml = r#"<NativeDicomModel><DicomAttribute tag="00081198" vr="SQ"><Item number="1">
+        <DicomAttribute tag="00081155" vr="UI"><Value number="1">1.1</Value></DicomAttribute>
+        <DicomAttribute tag="00081197" vr="US"><Value number="1">290</Value></DicomAttribute>
+        </Item></DicomAttribute></NativeDicomModel>"#;
+    let report = parse(xml.as_bytes(), 64).unwrap();
+    let outcomes = outcomes(&[item("1.1")], &report, StatusCode::ACCEPTED);
+    assert_eq!(outcomes, Some(vec![StoreOutcome::Refused { reason: Some(290) }]));
+}

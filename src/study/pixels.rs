@@ -259,3 +259,7 @@ fn jpeg2000_size(siz: &[u8]) -> Option<(usize, usize)> {
     let (width, height) = (number(4)?.checked_sub(number(12)?)?, number(8)?.checked_sub(number(16)?)?);
     Some((usize::try_from(height).ok()?, usize::try_from(width).ok()?))
 }
+
+#[cfg(test)]
+#[path = "pixels_tests.rs"]
+mod tests;
