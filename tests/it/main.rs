@@ -4,6 +4,7 @@
 mod support;
 
 mod deliver;
+mod dicomweb;
 mod fault_proxy;
 mod fhir;
 mod ledger;
