@@ -1,25 +1,23 @@
 //! Configuration -> pools -> peers -> routes and workers; runs until shutdown.
 
-use crate::audit;
+use crate::audit::sealer::Sealer;
 use crate::config::Config;
 use crate::deliver;
 use crate::dicomweb;
-use crate::domain::delivery::{Destination, DestinationMode};
+use crate::domain::delivery::Destination;
 use crate::domain::events::{Event, EventKind};
 use crate::failure::{Code, Failure};
 use crate::http;
 use crate::infer::Engine;
 use crate::intake::Poller;
 use crate::lifecycle::Lifecycle;
-use crate::pipeline;
+use crate::pipeline::{Reconciler, Worker};
 use crate::queue::Queue;
-use crate::store::Store;
+use crate::store::{self, Store};
 use clap::ValueEnum;
 use serde_json::json;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
 
 /// What a process runs; one process can run all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -101,12 +99,13 @@ async fn load_models(config: &Arc<Config>) -> Result<Arc<Engine>, Failure> {
 /// Records start and stop, and at the start who took responsibility for research use beyond loopback.
 async fn announce(parts: &Parts, kind: EventKind) -> Result<(), Failure> {
     let event = Event { detail: json!({ "version": env!("CARGO_PKG_VERSION") }), ..Event::ours(kind) };
-    parts.store.record(&event).await?;
+    let mut events = vec![event];
     if kind == EventKind::ApplicationStart
         && let Some(acknowledged) = deliver::research_use_event(&parts.config)
     {
-        parts.store.record(&acknowledged).await?;
+        events.push(acknowledged);
     }
+    parts.store.record(&events).await?;
     Ok(())
 }
 
@@ -121,4 +120,52 @@ fn spawn_api(lifecycle: &mut Lifecycle, parts: &Parts, listener: std::net::TcpLi
     };
     let (config, stop) = (Arc::clone(&parts.config), lifecycle.stop_token());
     lifecycle.spawn("api", async move { http::serve(listener, &config.server, state, stop).await });
+}
+
+fn spawn_intake(lifecycle: &mut Lifecycle, parts: &Parts) {
+    let (store, pacs, poke) = (parts.store.clone(), Arc::clone(&parts.pacs), Arc::clone(&parts.poke));
+    let poller = Poller::new(store, pacs, &parts.queue, parts.config.intake.clone(), poke);
+    let stop = lifecycle.stop_token();
+    lifecycle.spawn("poller", async move {
+        poller.run(stop).await;
+        Ok(())
+    });
+    let reconciler = Reconciler::from_config(parts.store.clone(), &parts.queue, &parts.config.broker);
+    let stop = lifecycle.stop_token();
+    lifecycle.spawn("reconciler", async move {
+        reconciler.run(stop).await;
+        Ok(())
+    });
+}
+
+fn spawn_worker(lifecycle: &mut Lifecycle, parts: &Parts, engine: Arc<Engine>) {
+    let (store, pacs, config) = (parts.store.clone(), Arc::clone(&parts.pacs), Arc::clone(&parts.config));
+    let worker = Worker::new(store, &parts.queue, pacs, engine, config);
+    let stop = lifecycle.stop_token();
+    lifecycle.spawn("worker", async move {
+        worker.run(stop).await;
+        Ok(())
+    });
+}
+
+fn spawn_deliver(lifecycle: &mut Lifecycle, parts: &Parts) -> Result<(), Failure> {
+    let name = format!("deliver-{}", std::process::id());
+    for destination in Destination::ALL {
+        let (store, pacs) = (parts.store.clone(), Arc::clone(&parts.pacs));
+        let worker = deliver::Worker::new(store, pacs, &parts.config, destination, &name)?;
+        let stop = lifecycle.stop_token();
+        lifecycle.spawn(destination.name(), async move { worker.run(stop).await });
+    }
+    let sealer = Sealer::new(parts.store.clone(), &parts.config.audit)?;
+    let stop = lifecycle.stop_token();
+    lifecycle.spawn("sealer", async move {
+        sealer.run(stop).await;
+        Ok(())
+    });
+    let (store, keep_days, stop) = (parts.store.clone(), parts.config.deliver.keep_days, lifecycle.stop_token());
+    lifecycle.spawn("artefacts", async move {
+        store::keep_house(store, keep_days, stop).await;
+        Ok(())
+    });
+    Ok(())
 }

@@ -11,6 +11,7 @@
 //! and `study` do no network or database I/O.
 
 pub mod analysis;
+pub mod app;
 pub mod audit;
 pub mod cli;
 pub mod config;

@@ -2,6 +2,7 @@
 
 use super::table::table;
 use crate::config::Config;
+use crate::deliver::ehr::Ehr;
 use crate::dicomweb::{self, StoreItem, StoreOutcome};
 use crate::domain::uid::Uid;
 use crate::encode::seg::SEGMENTATION_STORAGE;
@@ -50,7 +51,12 @@ pub struct DemoArgs {
 ///
 /// # Errors
 /// When the gateway does not start, the study does not complete, or an output cannot be fetched back.
-pub async fn run(args: &DemoArgs, config: &Config, files: &[PathBuf]) -> Result<(), Failure> {
+pub fn run(args: &DemoArgs, config: &Config, files: &[PathBuf]) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(|error| io("the runtime", &error))?.block_on(demo(args, config, files))
+}
+
+async fn demo(args: &DemoArgs, config: &Config, files: &[PathBuf]) -> Result<(), Failure> {
     std::fs::create_dir_all(&args.out).map_err(|error| io("the output folder", &error))?;
     let pacs = dicomweb::Client::new(&config.pacs, &config.limits, &config.spool)?;
     heading("1  A synthetic study is drawn");
@@ -67,7 +73,7 @@ pub async fn run(args: &DemoArgs, config: &Config, files: &[PathBuf]) -> Result<
     heading("5  What the PACS holds now");
     fetch_seg(&pacs, config, &uid, &args.out).await?;
     heading("6  What the EHR holds now");
-    show_ehr(config, &run).await?;
+    show_ehr(config, &uid).await?;
     heading("7  The audit trail");
     println!("{}", timeline(&run));
     verify(files)?;
@@ -124,7 +130,8 @@ async fn upload(pacs: &dicomweb::Client, uid: &Uid, study: &Study) -> Result<(),
 }
 
 fn progress(length: u64, what: &str) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
+    let style =
+        ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(length).with_style(style).with_message(what.to_owned())
 }
 
@@ -238,14 +245,14 @@ impl Drop for Gateway {
 fn comparison(study: &Study, run: &Value) -> Table {
     let measured = |name: &str| run.pointer(&format!("/measures/{name}/value")).and_then(Value::as_f64);
     let truth = &study.truth;
-    let rows = [
+    let lines = [
         ("LV mass, g", Some(truth.lv_mass_g), measured("lv_mass")),
         ("LGE mass incl. no-reflow, g", Some(truth.scar_mass_g), measured("scar_mass")),
         ("burden, % of LV mass", truth.burden_percent, measured("burden")),
         ("no-reflow mass, g", Some(truth.no_reflow_mass_g), measured("no_reflow_mass")),
     ];
     let mut rows = table(&["", "truth", "measured", "difference"]);
-    for (name, truth, measured) in rows {
+    for (name, truth, measured) in lines {
         let show = |value: Option<f64>| value.map_or("absent".to_owned(), |value| format!("{value:.1}"));
         let difference = match (truth, measured) {
             (Some(truth), Some(measured)) if truth > 0.0 => format!("{:+.0} %", 100.0 * (measured / truth - 1.0)),
@@ -268,6 +275,25 @@ async fn fetch_seg(pacs: &dicomweb::Client, config: &Config, study: &Uid, out: &
     let root = config.pacs.url.as_str().trim_end_matches('/');
     println!("SEG fetched back ({bytes} bytes) -> {}", path.display());
     println!("  {root}/studies/{study}/series/{}/instances/{}", seg.series, seg.sop_instance);
+    Ok(())
+}
+
+async fn show_ehr(config: &Config, study: &Uid) -> Result<(), Failure> {
+    let ehr = Ehr::new(config)?;
+    let observations = ehr.observations(study).await?;
+    let mut rows = table(&["Observation", "status", "value", "URL"]);
+    for one in &observations {
+        let text = |pointer: &str| one.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let value = match one.pointer("/valueQuantity/value") {
+            Some(value) => format!("{value} {}", text("/valueQuantity/unit")),
+            None => [text("/valueCodeableConcept/text"), text("/dataAbsentReason/text")].concat(),
+        };
+        rows.add_row([text("/code/text"), text("/status"), value, ehr.url_of(one)]);
+    }
+    println!("{rows}");
+    if observations.is_empty() {
+        return Err(Failure::permanent(Code::EhrRefused, "the EHR holds no Observation of the study"));
+    }
     Ok(())
 }
 

@@ -2,11 +2,13 @@
 
 mod analyze;
 mod audit;
+mod demo;
 mod explain;
 pub mod handover;
 mod models;
 mod phantom;
 mod runs;
+mod serve;
 mod submit;
 mod table;
 
@@ -37,6 +39,8 @@ enum Command {
     /// Check the configuration or print every option with its documentation.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Send a synthetic study through PACS, queue, models, PACS and EHR, and show what came back.
+    Demo(demo::DemoArgs),
     /// Make or upgrade the database schema, as the owner role (database.owner_url), and grant to the other roles.
     Migrate,
     /// List the models that are plugged in, or check them against their stored probes.
@@ -45,6 +49,8 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Draw synthetic cardiac MR with exact truth: studies, and arrays for training.
     Phantom(phantom::PhantomArgs),
+    /// Run the gateway: poller, workers, deliveries, REST; or one role of it.
+    Serve(serve::ServeArgs),
     /// Process a study that is in the PACS.
     Submit(submit::SubmitArgs),
     /// Process a study again although its images did not change, e.g. with a new model.
@@ -86,6 +92,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
         }
         Command::Models(args) => models::run(&args, load()?),
         Command::Analyze(args) => analyze::run(&args, &load()?),
+        Command::Demo(args) => demo::run(&args, &load()?, &cli.config),
+        Command::Serve(args) => serve::run(&args, load()?),
         Command::Explain(args) => explain::run(&args),
         Command::Phantom(args) => phantom::run(&args),
         Command::Submit(args) => submit::run(args, Trigger::Cli, &load()?),

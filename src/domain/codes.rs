@@ -91,6 +91,18 @@ pub const QUALITY_LIMITED: Code = own("LGE-Q-LIMITED", "Limited image quality");
 /// Image quality: not usable.
 pub const QUALITY_NOT_USABLE: Code = own("LGE-Q-UNUSABLE", "Image quality does not allow a measurement");
 
+/// Codes of the Observations of a result, panel first.
+pub const OBSERVATION_CODES: [Code; 8] = [
+    LGE_QUANTIFICATION,
+    IMAGE_QUALITY,
+    LV_MASS,
+    SCAR_MASS,
+    SCAR_BURDEN,
+    NO_REFLOW_MASS,
+    NO_REFLOW_OF_LV,
+    NO_REFLOW_OF_SCAR,
+];
+
 /// Every private code with its meaning: the CodeSystem that we serve.
 pub const PRIVATE_CODES: [Code; 12] = [
     NO_REFLOW_REGION,

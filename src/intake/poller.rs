@@ -80,11 +80,12 @@ impl Poller {
     pub async fn pass(&mut self, trigger: Trigger) -> Result<Option<Duration>, Failure> {
         let studies = self.pacs.search_studies(&self.query(OffsetDateTime::now_utc())).await?;
         self.settled.retain(|study, _| studies.iter().any(|entry| entry.study == *study));
-        let open: Vec<&StudyEntry> = studies.iter().filter(|entry| !self.is_settled(entry)).collect();
+        let open: Vec<StudyEntry> = studies.into_iter().filter(|entry| !self.is_settled(entry)).collect();
+        let this = &*self;
         let looks: Vec<(Uid, Option<u64>, Result<Look, Failure>)> = futures::stream::iter(open)
-            .map(|entry| async {
-                let look = self.look(entry, trigger).await;
-                (entry.study.clone(), entry.instances, look)
+            .map(|entry| async move {
+                let look = this.look(&entry, trigger).await;
+                (entry.study, entry.instances, look)
             })
             .buffer_unordered(PARALLEL)
             .collect()

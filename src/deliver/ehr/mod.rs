@@ -10,7 +10,10 @@ mod smart;
 mod write;
 
 use crate::config;
+use crate::domain::codes;
 use crate::domain::identity::PatientKey;
+use crate::domain::uid::Uid;
+use crate::encode::fhir::line_identifier;
 use crate::failure::{Code, Failure};
 use client::Client;
 use lines::Lines;
@@ -40,6 +43,25 @@ impl Ehr {
     /// `config-invalid`.
     pub fn new(config: &config::Config) -> Result<Self, Failure> {
         Ok(Self { client: Client::new(&config.ehr, &config.limits)?, config: config.ehr.clone() })
+    }
+
+    /// Reads back the Observations that the EHR holds for a study, panel first; for people and tests.
+    ///
+    /// # Errors
+    /// Of the exchange.
+    pub async fn observations(&self, study: &Uid) -> Result<Vec<Value>, Failure> {
+        let mut found = Vec::new();
+        for code in codes::OBSERVATION_CODES {
+            let (system, value) = line_identifier(study, code, None);
+            found.extend(self.client.search("Observation", &[("identifier", &format!("{system}|{value}"))]).await?);
+        }
+        Ok(found)
+    }
+
+    /// URL of a resource that was read.
+    pub fn url_of(&self, resource: &Value) -> String {
+        let text = |key: &str| resource[key].as_str().unwrap_or_default().to_owned();
+        format!("{}/{}/{}", self.config.url.as_str().trim_end_matches('/'), text("resourceType"), text("id"))
     }
 
     /// Delivers a result; `accepted` is called once the EHR took it and before it is read back. Returns the receipt.
