@@ -28,7 +28,7 @@ const STORE_BATCH: usize = 24;
 #[derive(Debug, Args)]
 pub struct DemoArgs {
     /// Seed of the phantom.
-    #[arg(long, default_value_t = 7)]
+    #[arg(long, default_value_t = 6)]
     seed: u64,
     /// PatientID of the phantom; the EHR must hold that patient (scripts/demo.sh sees to it).
     #[arg(long, default_value = "DEMO-1")]
