@@ -8,6 +8,7 @@ pub mod delivery;
 pub mod events;
 pub mod identity;
 pub mod labels;
+pub mod lines;
 pub mod measures;
 pub mod provenance;
 pub mod run;

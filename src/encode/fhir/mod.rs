@@ -6,7 +6,7 @@
 //! changes nothing else, so the same stored bytes and the same match always give the same request.
 
 mod device;
-mod line;
+use crate::domain::lines as line;
 mod observation;
 mod part;
 mod provenance;
@@ -24,7 +24,7 @@ use crate::encode::EncodeError;
 use serde_json::{Value, json};
 use time::{OffsetDateTime, UtcOffset};
 
-pub use line::line_identifier;
+pub use crate::domain::lines::line_identifier;
 
 /// All that a Bundle is made of.
 #[derive(Debug, Clone, Copy)]
