@@ -97,11 +97,16 @@ pub(crate) async fn insert_all(tx: &mut Tx, pseudonyms: &Pseudonyms, events: &[E
     }
     rows.subjects.sort_unstable();
     rows.subjects.dedup();
+    let (names, studies): (Vec<String>, Vec<String>) = rows.subjects.into_iter().unzip();
+    // One statement: a round trip less in every transaction of the gateway.
     sqlx::query(
         "WITH event AS (
              INSERT INTO audit_events (id, recorded_at, canonical, kind, outcome, actor, subject, run_id, peer)
              SELECT * FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::text[],
-                                  $7::text[], $8::uuid[], $9::text[]))
+                                  $7::text[], $8::uuid[], $9::text[])),
+         subject AS (
+             INSERT INTO audit_subjects (pseudonym, study_uid) SELECT * FROM unnest($10::text[], $11::text[])
+             ON CONFLICT (pseudonym) DO NOTHING)
          INSERT INTO audit_pending (event_id, recorded_at) SELECT * FROM unnest($1::uuid[], $2::timestamptz[])",
     )
     .bind(rows.ids)
@@ -113,13 +118,6 @@ pub(crate) async fn insert_all(tx: &mut Tx, pseudonyms: &Pseudonyms, events: &[E
     .bind(rows.pseudonyms)
     .bind(rows.runs)
     .bind(rows.peers)
-    .execute(&mut **tx)
-    .await?;
-    let (names, studies): (Vec<String>, Vec<String>) = rows.subjects.into_iter().unzip();
-    sqlx::query(
-        "INSERT INTO audit_subjects (pseudonym, study_uid) SELECT * FROM unnest($1::text[], $2::text[])
-         ON CONFLICT (pseudonym) DO NOTHING",
-    )
     .bind(names)
     .bind(studies)
     .execute(&mut **tx)
