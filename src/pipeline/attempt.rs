@@ -14,6 +14,7 @@ use crate::failure::{Code, Failure};
 use crate::fault;
 use crate::intake;
 use crate::store::{Claimed, Finished};
+use crate::study;
 use crate::telemetry::events::{RunEntered, StepFinished};
 use serde_json::{Value, json};
 use std::sync::Mutex;
@@ -132,26 +133,36 @@ impl Attempt<'_> {
         }
     }
 
-    /// Chooses the stack. Images that we cannot decode are fetched once more, decoded by the PACS.
+    /// Chooses the stack. Images that we cannot decode are fetched once more, decoded by the PACS. Where none is found,
+    /// the reason for each series is recorded.
     async fn select(&self, retrieved: Retrieved, times: &Times) -> Result<Selection, Failure> {
         let start = Instant::now();
-        let first = self.compute_selection(retrieved.objects).await;
+        let mut selected = self.compute_selection(retrieved.objects).await?;
         times.note(self.claimed.run, "select", start);
-        match first {
-            Err(failure) if failure.code == Code::TransferSyntaxNotSupported => {
-                let start = Instant::now();
-                let decoded = self.fetch(&retrieved.series, Syntax::ExplicitLittleEndian).await?;
-                times.note(self.claimed.run, "retrieve-decoded", start);
-                self.compute_selection(decoded).await
+        if matches!(selected, Err(study::Error::NeedsTranscoding)) {
+            let start = Instant::now();
+            let decoded = self.fetch(&retrieved.series, Syntax::ExplicitLittleEndian).await?;
+            times.note(self.claimed.run, "retrieve-decoded", start);
+            selected = self.compute_selection(decoded).await?;
+        }
+        match selected {
+            Ok(selection) => Ok(selection),
+            Err(error) => {
+                let series = decisions(error.decisions());
+                let failure = Failure::from(error);
+                let detail = json!({ "code": failure.code.as_str(), "series": series });
+                let mut event = self.event(EventKind::Analysis, detail);
+                event.outcome = EventOutcome::MinorFailure;
+                self.shared.store.record(&[event]).await?;
+                Err(failure)
             }
-            other => other,
         }
     }
 
-    async fn compute_selection(&self, objects: Vec<SourceObject>) -> Result<Selection, Failure> {
+    async fn compute_selection(&self, objects: Vec<SourceObject>) -> Result<Result<Selection, study::Error>, Failure> {
         let (engine, config) = (self.shared.engine.clone(), self.shared.config.clone());
         // The objects are dropped with the closure: from here on the study is in memory once, as a stack.
-        self.compute("select", move || analysis::select(&objects, &engine, &config).map_err(Failure::from)).await
+        self.compute("select", move || Ok(analysis::select(&objects, &engine, &config))).await
     }
 
     async fn analyse(&self, selection: Selection, times: &Times) -> Result<Analysis, Failure> {

@@ -21,8 +21,8 @@ pub struct StaleRun {
 }
 
 impl Store {
-    /// Runs that wait for a worker, are due, are held by nobody, and whose last message was published more than `grace`
-    /// ago or never. Oldest first.
+    /// Runs that wait for a worker, are due, are held by nobody, and whose last message was published, or was to leave
+    /// its retry queue, more than `grace` ago, or that were never published. Oldest first.
     ///
     /// # Errors
     /// Of the database.
@@ -32,7 +32,8 @@ impl Store {
              WHERE state IN ('received', 'retrieving', 'analyzing')
                AND next_attempt_at <= clock_timestamp()
                AND (lease_until IS NULL OR lease_until < clock_timestamp())
-               AND (published_at IS NULL OR published_at < clock_timestamp() - make_interval(secs => $1))
+               AND (published_at IS NULL
+                    OR greatest(published_at, next_attempt_at) < clock_timestamp() - make_interval(secs => $1))
              ORDER BY next_attempt_at LIMIT $2",
         )
         .bind(seconds(grace))

@@ -256,6 +256,10 @@ async fn studies_that_cannot_be_measured_end_rejected_with_a_code_and_block_noth
         assert_eq!(detail.summary.failure_code.as_deref(), Some(code), "{:?}", detail.summary);
         assert_eq!(detail.summary.state, RunState::Rejected);
         assert!(detail.deliveries.is_empty(), "nothing is sent");
+        if code != "study-not-found" {
+            let looked = detail.timeline.iter().find(|event| event.kind == "analysis").expect("why is recorded");
+            assert!(looked.canonical.contains("\"reason\""), "a reason per series: {}", looked.canonical);
+        }
     }
     bench.queues_are_empty().await;
     bench.stop_worker().await;
