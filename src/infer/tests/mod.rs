@@ -6,6 +6,7 @@
 mod engine;
 mod faults;
 mod manifests;
+mod parity;
 
 use super::*;
 use crate::config::{Infer, Provider};
