@@ -1,4 +1,4 @@
-//! The ways in: QIDO-RS poller, PACS webhook, REST and command line all become one [`Submission`], and a submission
+//! The ways in: QIDO-RS poller, PACS webhook, REST and command line all become one `Submission`, and a submission
 //! becomes a run when the rules of revisions want one.
 
 mod inputs;

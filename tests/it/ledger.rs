@@ -124,7 +124,8 @@ async fn an_intact_ledger_verifies_and_the_unsealed_tail_is_told() {
 
 #[tokio::test]
 async fn every_kind_of_tampering_is_found() {
-    let cases: [(&str, &str, fn(&Finding) -> bool); 9] = [
+    type Case = (&'static str, &'static str, fn(&Finding) -> bool);
+    let cases: [Case; 9] = [
         ("a changed event", "UPDATE audit_events SET canonical = replace(canonical, '\"n\":4', '\"n\":5')", |f| {
             matches!(f, Finding::EventChanged { sequence: 5 })
         }),
