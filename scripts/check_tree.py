@@ -22,6 +22,12 @@ IN_CODE = {
 CODE = {".rs", ".py", ".sh", ".toml", ".sql", ".c"}
 # Lock files name registries by design.
 EXEMPT = {"Cargo.lock"}
+# Keys that protect nothing: made for, or published in a standard for, one test each.
+TEST_KEYS = {
+    "src/deliver/ehr/testdata/ec.pem",
+    "src/deliver/ehr/testdata/rsa.pem",
+    "tests/it/ledger.rs",
+}
 LARGEST = 90 * 1024 * 1024
 
 
@@ -40,7 +46,7 @@ def findings(path: pathlib.Path) -> list[str]:
         f"{path}:{number}: {reason}"
         for number, line in enumerate(lines, start=1)
         for pattern, reason in rules.items()
-        if re.search(pattern, line)
+        if re.search(pattern, line) and not (reason == "a private key" and path.as_posix() in TEST_KEYS)
     ]
 
 
