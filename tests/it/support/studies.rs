@@ -87,8 +87,13 @@ impl TestStudy {
 
     /// Puts patient and order into the EHR; the patient's reference.
     pub async fn register(&self) -> String {
-        let patient = create(&self.servers, &self.patient()).await;
-        create(&self.servers, &self.order(&patient)).await;
+        self.register_at(&self.servers).await
+    }
+
+    /// As `register`, in the EHR of another set than the study's PACS.
+    pub async fn register_at(&self, servers: &Servers) -> String {
+        let patient = create(servers, &self.patient()).await;
+        create(servers, &self.order(&patient)).await;
         patient
     }
 

@@ -1,0 +1,53 @@
+//! One study from the PACS to the EHR through the gateway as a hospital runs it, judged by readers that are not ours.
+
+use serde_json::json;
+
+use crate::stage::{Models, Stage};
+use crate::support::python;
+use crate::support::studies::search;
+
+#[tokio::test]
+async fn a_study_becomes_a_seg_and_observations_that_independent_readers_accept() {
+    let stage = Stage::new(Models::Full).await;
+    let gateway = stage.gateway("all").await;
+    let (study, patient) = stage.arrive().await;
+    stage.delivered_once(&gateway, &study, &patient).await;
+
+    let folder = stage.config.folder();
+    let seg = folder.join("seg.dcm");
+    std::fs::write(&seg, study.fetch(&study.segs().await[0]).await).unwrap();
+    let sources = folder.join("sources");
+    std::fs::create_dir(&sources).unwrap();
+    for (number, instance) in study.study.instances.iter().enumerate() {
+        std::fs::write(sources.join(format!("{number}.dcm")), instance.to_bytes().unwrap()).unwrap();
+    }
+    python::check_seg(&stage.servers, &seg, &["--sources", sources.to_str().unwrap()]);
+
+    let mut entries = search(&stage.servers, &format!("Observation?subject={patient}")).await;
+    entries.extend(search(&stage.servers, &format!("DiagnosticReport?subject={patient}")).await);
+    let entries: Vec<_> = entries.into_iter().map(|resource| json!({ "resource": resource })).collect();
+    let bundle = folder.join("bundle.json");
+    std::fs::write(&bundle, json!({"resourceType": "Bundle", "type": "collection", "entry": entries}).to_string())
+        .unwrap();
+    python::check_fhir(&stage.servers, &bundle);
+}
+
+#[tokio::test]
+async fn our_own_seg_starts_no_further_run() {
+    let stage = Stage::new(Models::Dense).await;
+    let gateway = stage.gateway("all").await;
+    let (study, patient) = stage.arrive().await;
+    stage.delivered_once(&gateway, &study, &patient).await;
+    let searches = stage.pacs.count("GET", "/studies?");
+    // Three more polls see the study with the SEG in it.
+    stage.pacs.wait_for("GET", "/studies?", searches + 3, crate::stage::PATIENCE).await;
+    let run = stage.run(&gateway, &study).await.unwrap();
+    assert_eq!((&run["revision"], &run["state"]), (&json!(1), &json!("completed")));
+}
+
+#[tokio::test]
+async fn a_stop_signal_ends_the_process_cleanly() {
+    let stage = Stage::new(Models::Dense).await;
+    let mut gateway = stage.gateway("all").await;
+    assert_eq!(gateway.terminate(), Some(0), "{}", gateway.log());
+}
