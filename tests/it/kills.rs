@@ -96,6 +96,7 @@ async fn a_gateway_killed_when_the_ehr_has_the_results_and_the_answer_is_on_its_
     let (rule, gate) = on("POST", "/fhir").exactly().first(1).hold();
     stage.ehr.rule(rule);
     let (study, patient) = stage.arrive().await;
+    stage.release_what_waits_for_review(&gateway, &study).await;
     eventually("Observations in the EHR", PATIENCE, async || (!stage.lines(&patient).await.is_empty()).then_some(()))
         .await;
     gateway.kill();
@@ -152,6 +153,7 @@ async fn broker_database_and_ehr_are_away_one_after_another() {
     stage.private.stop("ehr");
     let asked = stage.ehr.count("*", "/");
     study.upload().await;
+    stage.release_what_waits_for_review(&gateway, &study).await;
     stage.ehr.wait_for("*", "/", asked + 2, PATIENCE).await;
     stage.private.up("ehr");
     stage.delivered_once(&gateway, &study, &patient).await;
