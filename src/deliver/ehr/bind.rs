@@ -6,8 +6,8 @@ use fhir_wire::Capability;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 
-/// Extension that holds the birth date as the images state it.
-const BIRTH_DATE: &str = "https://scargate.org/fhir/StructureDefinition/stated-birth-date";
+/// What stands before the birth date in the display of a logical patient reference.
+const BORN: &str = "born ";
 /// Types without which the values still arrive.
 const OPTIONAL: [&str; 2] = ["Device", "Provenance"];
 
@@ -39,12 +39,11 @@ pub fn named(bundle: &Value) -> Named {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let issuer = |identifier: &Value| identifier["assigner"]["display"].as_str().map(str::to_owned);
     let (subject, order) = (&resource["subject"], &resource["basedOn"][0]["identifier"]);
-    let extensions = subject["extension"].as_array().into_iter().flatten();
-    let born = extensions.filter(|e| e["url"] == BIRTH_DATE).map(|e| text(&e["valueDate"])).next();
+    let born = subject["display"].as_str().and_then(|display| display.strip_prefix(BORN));
     Named {
         patient_id: text(&subject["identifier"]["value"]),
         patient_issuer: issuer(&subject["identifier"]),
-        birth_date: born.unwrap_or_default(),
+        birth_date: born.unwrap_or_default().to_owned(),
         accession_number: text(&order["value"]),
         accession_issuer: issuer(order),
     }
@@ -146,7 +145,7 @@ mod tests {
             { "fullUrl": "urn:uuid:d", "resource": { "resourceType": "Device", "identifier": [{ "system": "s", "value": "v" }] } },
             { "fullUrl": "urn:uuid:o", "resource": { "resourceType": "Observation", "status": "preliminary",
                 "subject": { "type": "Patient", "identifier": { "value": "P1", "assigner": { "display": "H" } },
-                    "extension": [{ "url": BIRTH_DATE, "valueDate": "1960-02-03" }] },
+                    "display": "born 1960-02-03" },
                 "basedOn": [{ "identifier": { "value": "A1" } }],
                 "device": { "reference": "urn:uuid:d", "display": "scargate" },
                 "valueQuantity": { "value": 21.3 } } },

@@ -75,23 +75,20 @@ pub fn unsigned_meta() -> Value {
     }] })
 }
 
-/// Extension on the logical patient reference: birth date as the images state it. It never reaches an EHR, since
-/// `deliver` replaces the whole reference.
-pub const BIRTH_DATE: &str = "https://scargate.org/fhir/StructureDefinition/stated-birth-date";
-
 /// The patient as the images name them: PatientID, its issuer and the birth date, which is all that `deliver` needs to
-/// find the Patient that takes this reference's place.
+/// find the Patient that takes this reference's place. The birth date stands in `display`, as `born YYYY-MM-DD`: a
+/// logical reference has no other place for it that validators accept without a profile of ours.
 pub fn subject(facts: &Facts<'_>) -> Value {
     let identity = facts.identity;
-    let mut subject = match identity.patient_id.trim() {
-        "" => json!({ "type": "Patient", "display": "not identified in the images" }),
-        id => {
-            let kind = hl7("v2-0203", "MR", "Medical record number");
-            json!({ "type": "Patient", "identifier": stated(kind, id, identity.issuer_of_patient_id.as_deref()) })
-        }
-    };
+    let id = identity.patient_id.trim();
+    if id.is_empty() {
+        return json!({ "type": "Patient", "display": "not identified in the images" });
+    }
+    let kind = hl7("v2-0203", "MR", "Medical record number");
+    let identifier = stated(kind, id, identity.issuer_of_patient_id.as_deref());
+    let mut subject = json!({ "type": "Patient", "identifier": identifier });
     let born = super::when::date_only(&identity.patient_birth_date);
-    set(&mut subject, "extension", born.map(|date| json!([{ "url": BIRTH_DATE, "valueDate": date }])));
+    set(&mut subject, "display", born.map(|date| json!(format!("born {date}"))));
     subject
 }
 
