@@ -43,7 +43,7 @@ async fn without_transactions_each_resource_goes_by_itself() {
         let id = member["reference"].as_str().unwrap().rsplit('/').next().unwrap();
         assert!(observations.iter().any(|o| o["id"] == id), "the members are those that were written");
     }
-    assert_eq!(fixture.held("Provenance", &patient).await.len(), 1);
+    assert_eq!(fixture.provenances(&patient).await.len(), 1);
     assert!(fixture.ehr.seen().iter().all(|seen| seen.target != "/fhir"));
 }
 
@@ -58,7 +58,7 @@ async fn an_interruption_between_two_resources_is_taken_up_where_it_was() {
         for observation in fixture.assert_one_set(&patient).await {
             assert_eq!(observation["meta"]["versionId"], "1", "nothing was written twice");
         }
-        assert_eq!(fixture.held("Provenance", &patient).await.len(), 1);
+        assert_eq!(fixture.provenances(&patient).await.len(), 1);
     }
 }
 
@@ -69,7 +69,7 @@ async fn a_lost_answer_to_the_last_resource_does_not_double_it() {
     fixture.ehr.rule(on("POST", "/fhir/Provenance").exactly().first(1).lose_answer());
     settle_delivered(&mut fixture, 2).await;
     fixture.assert_one_set(&patient).await;
-    assert_eq!(fixture.held("Provenance", &patient).await.len(), 1);
+    assert_eq!(fixture.provenances(&patient).await.len(), 1);
 }
 
 #[tokio::test]
@@ -91,7 +91,7 @@ async fn without_device_and_provenance_the_values_arrive() {
         assert!(observation["device"].get("reference").is_none());
         assert!(observation["device"]["identifier"]["value"].as_str().unwrap().starts_with("scargate-test."));
     }
-    assert!(fixture.held("Provenance", &patient).await.is_empty());
+    assert!(fixture.provenances(&patient).await.is_empty());
 }
 
 #[tokio::test]

@@ -137,8 +137,21 @@ impl Fixture {
 
     /// What the EHR holds of a type for a patient.
     pub async fn held(&self, kind: &str, patient: &str) -> Vec<Value> {
-        let path = format!("/{kind}?patient={patient}&_count=200");
-        let answer = self.servers.ehr_request(&self.http, Method::GET, &path).send().await.unwrap();
+        self.found(&format!("/{kind}?patient={patient}&_count=200")).await
+    }
+
+    /// The Provenances of a patient's reports.
+    pub async fn provenances(&self, patient: &str) -> Vec<Value> {
+        let mut all = Vec::new();
+        for report in self.held("DiagnosticReport", patient).await {
+            let id = report["id"].as_str().unwrap();
+            all.extend(self.found(&format!("/Provenance?target=DiagnosticReport/{id}")).await);
+        }
+        all
+    }
+
+    async fn found(&self, path: &str) -> Vec<Value> {
+        let answer = self.servers.ehr_request(&self.http, Method::GET, path).send().await.unwrap();
         let found: Value = serde_json::from_slice(&answer.error_for_status().unwrap().bytes().await.unwrap()).unwrap();
         found["entry"].as_array().into_iter().flatten().map(|entry| entry["resource"].clone()).collect()
     }
