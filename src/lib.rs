@@ -20,7 +20,6 @@ pub mod dicomweb;
 pub mod domain;
 pub mod encode;
 pub mod failure;
-pub mod fault;
 pub mod http;
 pub mod infer;
 pub mod intake;

@@ -22,7 +22,7 @@ use time::OffsetDateTime;
 Nothing leaves this machine and no server is needed. The folder may hold a whole study; the LGE short-axis PSIR stack is
 chosen, and the table says why each series was taken or left. Exit status 65: the study cannot be measured, with a coded reason.
 
-Example: scargate phantom --out out/study --seed 7 && scargate analyze out/study/dicom --out out/result")]
+Example: scargate phantom --out out --seed 6 && scargate analyze out/6-0/dicom --out out/result")]
 pub struct AnalyzeArgs {
     /// Folder of one study; files that are not DICOM are skipped.
     folder: PathBuf,

@@ -35,18 +35,11 @@ impl Pacs {
         if same_patient(&now, expected) { Ok(()) } else { Err(Failure::held(Code::PatientChanged, "")) }
     }
 
-    /// Stores an object; `accepted` is called once the PACS answered and before anything is concluded. Returns what the
-    /// PACS said. `again` is true when an earlier attempt may have stored it already.
+    /// Stores an object. Returns what the PACS said. `again` is true when an earlier attempt may have stored it already.
     ///
     /// # Errors
     /// `pacs-refused` when it is refused or another object stands under its UID; transient when nothing is confirmed.
-    pub async fn deliver(
-        &self,
-        study: &Uid,
-        artefact: &Artefact,
-        again: bool,
-        accepted: impl Fn(),
-    ) -> Result<Value, Failure> {
+    pub async fn deliver(&self, study: &Uid, artefact: &Artefact, again: bool) -> Result<Value, Failure> {
         let Some(dicom) = &artefact.dicom else {
             return Err(Failure::permanent(Code::Internal, "an artefact for the PACS is no DICOM object"));
         };
@@ -57,7 +50,6 @@ impl Pacs {
         let item =
             StoreItem { sop_instance: dicom.sop_instance.clone(), bytes: Bytes::copy_from_slice(&artefact.bytes) };
         let outcomes = self.client.store(study, &[item]).await?;
-        accepted();
         let outcome = outcomes.first().copied().unwrap_or(StoreOutcome::Unconfirmed);
         self.conclude(study, dicom, &artefact.bytes, outcome).await
     }

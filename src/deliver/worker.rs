@@ -11,7 +11,6 @@ use crate::dicomweb;
 use crate::domain::delivery::{Destination, DestinationMode};
 use crate::domain::events::{Event, EventKind, EventOutcome};
 use crate::failure::{Class, Code, Failure};
-use crate::fault;
 use crate::store::{ClaimedDelivery, Store};
 use crate::telemetry::events::DeliveryAttempt;
 use serde_json::json;
@@ -182,14 +181,13 @@ impl Worker {
         match &self.ehr {
             None => {
                 let again = delivery.attempt > 1;
-                let sent = || fault::point("stow-sent");
-                self.pacs.deliver(&delivery.study, &delivery.artefact, again, sent).await
+                self.pacs.deliver(&delivery.study, &delivery.artefact, again).await
             }
             Some(ehr) => {
                 let receipt = self.store.last_receipt(&delivery.study, Destination::Ehr).await?;
                 let bundle = &delivery.artefact.bytes;
                 let parcel = Parcel { bundle, patient: &delivery.patient, receipt: receipt.as_ref() };
-                ehr.deliver(&parcel, || fault::point("fhir-sent")).await
+                ehr.deliver(&parcel).await
             }
         }
     }

@@ -11,7 +11,6 @@ use crate::domain::source::SourceObject;
 use crate::domain::stack::SeriesDecision;
 use crate::domain::uid::Uid;
 use crate::failure::{Code, Failure};
-use crate::fault;
 use crate::intake;
 use crate::store::{Claimed, Finished};
 use crate::study;
@@ -80,9 +79,7 @@ impl Attempt<'_> {
             return Ok(End::Entered(RunState::Unchanged));
         }
         let analysis = self.analyse(selection, &times).await?;
-        fault::point("analysed");
         let state = self.commit(analysis, digest, &times).await?;
-        fault::point("outbox-committed");
         Ok(End::Entered(state))
     }
 

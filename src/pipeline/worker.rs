@@ -8,7 +8,6 @@ use crate::dicomweb::Client;
 use crate::domain::provenance::PipelineVersion;
 use crate::domain::run::RunState;
 use crate::failure::{Code, Failure};
-use crate::fault;
 use crate::infer::Engine;
 use crate::queue::{Job, Outcome, Queue, Reason};
 use crate::store::{Claim, Claimed, Store};
@@ -90,7 +89,6 @@ impl Worker {
 
     async fn work(&self, claimed: Claimed, stop: &CancellationToken) -> Outcome {
         RunEntered { run: claimed.run, state: RunState::Retrieving, failure: None }.emit();
-        fault::point("claimed");
         let Shared { store, config, .. } = &*self.shared;
         let (length, beat) = (config.broker.lease(), config.broker.heartbeat());
         let lease = Lease::hold(store.clone(), claimed.run, claimed.token, length, beat);

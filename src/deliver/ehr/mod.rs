@@ -64,13 +64,13 @@ impl Ehr {
         format!("{}/{}/{}", self.config.url.as_str().trim_end_matches('/'), text("resourceType"), text("id"))
     }
 
-    /// Delivers a result; `accepted` is called once the EHR took it and before it is read back. Returns the receipt.
+    /// Delivers a result and reads it back. Returns the receipt.
     ///
     /// Safe to repeat after any interruption: what the EHR holds is read first, and only what is missing is written.
     ///
     /// # Errors
     /// Held: `patient-*`, `order-mismatch`, `ehr-changed`. Transient and permanent ones as the EHR answers.
-    pub async fn deliver(&self, parcel: &Parcel<'_>, accepted: impl Fn()) -> Result<Value, Failure> {
+    pub async fn deliver(&self, parcel: &Parcel<'_>) -> Result<Value, Failure> {
         let internal = |text: &str| Failure::permanent(Code::Internal, text);
         let stored: Value = serde_json::from_slice(parcel.bundle).map_err(|_| internal("the bundle is not JSON"))?;
         let named = bind::named(&stored);
@@ -86,7 +86,6 @@ impl Ehr {
             Err(failure) if failure.code == Code::EhrChanged => self.write(&bundle, parcel.receipt, mode).await?,
             result => result?,
         };
-        accepted();
         let lines = Lines::read(&self.client, &bundle).await?;
         if !lines.hold(&bundle) {
             return Err(Failure::transient(Code::EhrUnavailable, "the EHR does not show what it accepted yet"));

@@ -1,0 +1,160 @@
+//! Where the time of a study goes: each stage on a synthetic study, wall and CPU time, and the peak memory.
+//!
+//! `cargo bench --bench stages` (release) or `--profile dev`. Peers' time is not in it: `scargate runs show` tells the
+//! steps of a run on real servers. `SCARGATE_ORT_LIBRARY` names the library of ONNX Runtime, `SCARGATE_SCAR_SOURCE=sam` runs
+//! detector and promptable model too.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use bytes::Bytes;
+use ndarray::Array2;
+use scargate::analysis::{self, RunFacts};
+use scargate::cli::handover;
+use scargate::config::{self, Config};
+use scargate::domain::labels::{Label, ScarSource, Segmentation, SliceLabels};
+use scargate::domain::run::RunId;
+use scargate::domain::source::SourceObject;
+use scargate::domain::stack::Stack;
+use scargate::encode;
+use scargate::encode::seg::SegContext;
+use scargate::infer::Engine;
+use scargate::phantom::study::{Study, StudySpec};
+use scargate::phantom::{SeedSpace, Spec};
+use scargate::quantify;
+use time::OffsetDateTime;
+
+const REPEATS: u32 = 5;
+/// Clock ticks of /proc/self/stat, USER_HZ.
+const TICK_MS: f64 = 10.0;
+
+/// User and system time of this process, ms.
+fn cpu_ms() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    let ticks: f64 = fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap();
+    ticks * TICK_MS
+}
+
+/// A line of /proc/self/status in MiB.
+fn memory_mib(key: &str) -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with(key)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
+}
+
+fn measure<T>(name: &str, repeats: u32, mut work: impl FnMut() -> T) -> T {
+    let mut last = work();
+    let (wall, cpu) = (Instant::now(), cpu_ms());
+    for _ in 0..repeats {
+        last = work();
+    }
+    let per = f64::from(repeats);
+    println!("{name:<44} {:>9.1} {:>9.1}", wall.elapsed().as_secs_f64() * 1000.0 / per, (cpu_ms() - cpu) / per);
+    last
+}
+
+fn configuration() -> Config {
+    let mut config = config::load(&[]).unwrap();
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    config.infer.models = root.join("models");
+    config.infer.library = std::env::var("SCARGATE_ORT_LIBRARY")
+        .map_or_else(|_| root.join(".scargate/onnxruntime/libonnxruntime.so"), PathBuf::from);
+    if std::env::var("SCARGATE_SCAR_SOURCE").as_deref() == Ok("sam") {
+        config.infer.scar_source = ScarSource::Sam;
+    }
+    config
+}
+
+/// 20 slices of 256 x 256 with a ring and a third of it scar: the size that the encoder's target names.
+fn large(stack: &Stack) -> (Stack, Segmentation) {
+    let mut stack = stack.clone();
+    let template = stack.slices[0].clone();
+    stack.slices = (0..20)
+        .map(|index| {
+            let mut slice = template.clone();
+            slice.pixels = Array2::zeros((256, 256));
+            slice.plane.position_mm =
+                std::array::from_fn(|i| slice.plane.position_mm[i] + 10.0 * f64::from(index) * slice.plane.normal()[i]);
+            slice
+        })
+        .collect();
+    let labels = Array2::from_shape_fn((256, 256), |(r, c)| {
+        let (y, x) = (r as f64 - 128.0, c as f64 - 128.0);
+        let label = match x.hypot(y) {
+            radius if radius < 25.0 => Label::Cavity,
+            radius if radius > 38.0 => Label::Background,
+            _ if x > 15.0 && y > 0.0 => Label::NoReflow,
+            _ if x > 5.0 => Label::Scar,
+            _ => Label::Myocardium,
+        };
+        label as u8
+    });
+    let scar = labels.mapv(|label| label >= Label::Scar as u8);
+    let slice = SliceLabels {
+        labels,
+        scar_inner: scar.clone(),
+        scar_outer: scar,
+        boxes: vec![],
+        entropy: None,
+        agreement: 1.0,
+    };
+    let segmentation = Segmentation {
+        slices: vec![slice; 20],
+        scar_source: ScarSource::Dense,
+        models: vec![],
+        provider: "cpu".into(),
+        timings: vec![],
+    };
+    (stack, segmentation)
+}
+
+fn main() {
+    let config = configuration();
+    let spec = StudySpec::new(Spec::new(SeedSpace::Evaluation, 6));
+    let study = Study::build(&spec).unwrap();
+    let objects: Vec<SourceObject> =
+        study.instances.iter().map(|i| SourceObject::Memory(Bytes::from(i.to_bytes().unwrap()))).collect();
+    let context = SegContext {
+        revision: 1,
+        act: String::new(),
+        created: OffsetDateTime::UNIX_EPOCH,
+        device_serial: "bench".into(),
+        series_number: 1,
+    };
+
+    println!("{:<44} {:>9} {:>9}", "stage", "wall ms", "CPU ms");
+    let engine = measure("load models (with their probes)", 1, || Engine::load(&config.infer).unwrap());
+    let warm = memory_mib("VmRSS");
+    let selection = measure("select the stack and decode (whole study)", REPEATS, || {
+        analysis::select(&objects, &engine, &config).unwrap()
+    });
+    let stack = selection.stack;
+    let drawn = measure("infer, all models and own work around them", 2, || engine.segment(&stack, &|_| {}).unwrap());
+    for timing in &drawn.timings {
+        println!("  of which forward passes: {:<17} {:>9.1}   ({} runs)", timing.role, timing.wall_ms, timing.runs);
+    }
+    measure("quantify", REPEATS, || quantify::measure(&stack, drawn.clone(), &config.quantify).unwrap());
+    let facts = RunFacts {
+        run: RunId::new(),
+        revision: 1,
+        created: OffsetDateTime::UNIX_EPOCH,
+        input_digest: selection.digest.clone(),
+    };
+    measure("the whole analysis (infer to all artefacts)", 1, || {
+        analysis::analyse(stack.clone(), &engine, &config, &facts, &|_| {}).unwrap()
+    });
+    let (exact_stack, exact_labels) = handover::exact(&study).unwrap();
+    measure("encode SEG, this study", REPEATS, || encode::seg::encode(&exact_stack, &exact_labels, &context).unwrap());
+    let (large_stack, large_labels) = large(&stack);
+    measure("encode SEG, 20 x 256 x 256, 4 segments", REPEATS, || {
+        encode::seg::encode(&large_stack, &large_labels, &context).unwrap()
+    });
+    println!(
+        "\n{} slices of {:?}; resident after loading {warm:.0} MiB, peak {:.0} MiB",
+        stack.slices.len(),
+        stack.dim(),
+        memory_mib("VmHWM")
+    );
+}
