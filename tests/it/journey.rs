@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use crate::stage::{Models, Stage};
+use crate::stage::{Models, PATIENCE, Stage};
 use crate::support::python;
-use crate::support::studies::search;
+use crate::support::studies::{eventually, search};
 
 #[tokio::test]
 async fn a_study_becomes_a_seg_and_observations_that_independent_readers_accept() {
@@ -40,7 +40,7 @@ async fn our_own_seg_starts_no_further_run() {
     stage.delivered_once(&gateway, &study, &patient).await;
     let searches = stage.pacs.count("GET", "/studies?");
     // Three more polls see the study with the SEG in it.
-    stage.pacs.wait_for("GET", "/studies?", searches + 3, crate::stage::PATIENCE).await;
+    stage.pacs.wait_for("GET", "/studies?", searches + 3, PATIENCE).await;
     let run = stage.run(&gateway, &study).await.unwrap();
     assert_eq!((&run["revision"], &run["state"]), (&json!(1), &json!("completed")));
 }
@@ -49,5 +49,6 @@ async fn our_own_seg_starts_no_further_run() {
 async fn a_stop_signal_ends_the_process_cleanly() {
     let stage = Stage::new(Models::Dense).await;
     let mut gateway = stage.gateway("all").await;
+    eventually("a consumer", PATIENCE, async || gateway.log().contains("consuming").then_some(())).await;
     assert_eq!(gateway.terminate(), Some(0), "{}", gateway.log());
 }

@@ -41,15 +41,17 @@ impl Gateway {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
-    /// Waits until it accepts connections.
+    /// Waits until it says that it is ready: its port is open before that.
     ///
     /// # Panics
     /// With its log when it ended, or did not within `patience`.
     pub async fn ready(&mut self, patience: Duration) {
         let end = Instant::now() + patience;
-        while tokio::net::TcpStream::connect(format!("127.0.0.1:{}", self.port)).await.is_err() {
+        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build().unwrap();
+        let url = self.url("/health/ready");
+        while !client.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()) {
             assert!(self.child.try_wait().unwrap().is_none(), "scargate ended:\n{}", self.log());
-            assert!(Instant::now() < end, "scargate does not listen:\n{}", self.log());
+            assert!(Instant::now() < end, "scargate is not ready:\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

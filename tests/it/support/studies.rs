@@ -99,7 +99,7 @@ impl TestStudy {
 
     /// The SEG instances that the PACS holds for this study (QIDO-RS).
     pub async fn segs(&self) -> Vec<Value> {
-        let path = format!("/dicom-web/studies/{}/instances?ModalitiesInStudy=SEG&includefield=00080060", self.uid());
+        let path = format!("/dicom-web/studies/{}/instances?includefield=00080060", self.uid());
         let answer = self.servers.pacs_request(&self.client, Method::GET, &path).send().await.unwrap();
         let all: Vec<Value> = answer.json().await.unwrap();
         all.into_iter().filter(|instance| instance["00080060"]["Value"][0] == "SEG").collect()
