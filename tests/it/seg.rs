@@ -15,9 +15,6 @@ use time::macros::datetime;
 use crate::support::python::check_seg;
 use crate::support::servers::Servers;
 
-/// dciodvfy cannot know a private scheme; everything else must be clean.
-const PRIVATE_CODE: &str = "99SCARGATE";
-
 struct Case {
     rows: usize,
     columns: usize,
@@ -171,8 +168,7 @@ fn judge(case: &Case) {
     lines.dedup();
     std::fs::write(&uids, lines.join("\n")).unwrap();
     let slices = case.slices.to_string();
-    let mut more =
-        vec!["--masks", masks.to_str().unwrap(), "--instances", uids.to_str().unwrap(), "--allow", PRIVATE_CODE];
+    let mut more = vec!["--masks", masks.to_str().unwrap(), "--instances", uids.to_str().unwrap()];
     if case.enhanced {
         more.extend(["--frames", &slices]);
     }
