@@ -131,6 +131,7 @@ fn table_of(measures: &Measures) -> Table {
         row("  with the contour half a pixel in / out", Measured::Value(format!("{} / {}", range.low, range.high)));
     }
     row("burden (LGE of LV mass)", text(measures.burden));
+    row("  counts as none below", Measured::Value(measures.detection_limit.to_string()));
     row("no-reflow mass", text(measures.no_reflow_mass));
     row("no-reflow of LV mass", text(measures.no_reflow_of_myocardium));
     row("no-reflow of LGE mass", text(measures.no_reflow_of_scar));

@@ -129,6 +129,9 @@ impl Config {
         if !(0.0..=100.0).contains(&self.quantify.max_burden_percent) {
             faults.push(Fault::new("quantify.max_burden_percent", "must be 0 to 100"));
         }
+        if !(0.0..=20.0).contains(&self.quantify.min_burden_percent) {
+            faults.push(Fault::new("quantify.min_burden_percent", "must be 0 to 20"));
+        }
         if self.infer.providers.is_empty() {
             faults.push(Fault::new("infer.providers", "must name at least one provider"));
         } else if !self.infer.providers.contains(&self.infer.require) {

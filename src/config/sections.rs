@@ -77,7 +77,7 @@ sections! {
         scar_source: ScarSource, device: u32,
     }
     /// `[quantify]`
-    Quantify { min_area_mm2: f64, min_mass_g: f64, max_burden_percent: f64, no_reflow: NoReflow }
+    Quantify { min_area_mm2: f64, min_mass_g: f64, min_burden_percent: f64, max_burden_percent: f64, no_reflow: NoReflow }
     /// `[encode]`
     Encode { device_serial: String, seg_series_number: u32, utc_offset: String }
     /// `[deliver]`

@@ -196,6 +196,8 @@ pub struct Measures {
     pub no_reflow_of_scar: Measured<Percent>,
     /// How far the scar mass moves with the contour.
     pub scar_mass_sensitivity: Measured<ContourSensitivity>,
+    /// Scar below this share of the LV wall counts as none.
+    pub detection_limit: Percent,
     /// Slices with myocardium.
     pub slices: Vec<SliceMeasures>,
     /// Number of slices in the stack.

@@ -55,6 +55,7 @@ mod tests {
             no_reflow_of_myocardium: Measured::Absent(absent),
             no_reflow_of_scar: Measured::Absent(absent),
             scar_mass_sensitivity: Measured::Absent(absent),
+            detection_limit: crate::domain::units::Percent(2.5),
             slices: vec![],
             slices_in_stack: 0,
             stack_flags: vec![],

@@ -32,6 +32,21 @@ pub(super) fn drop_small_parts(stack: &Stack, labels: &mut Segmentation, setting
     }
 }
 
+/// Relabels all scar as myocardium when it is below the detection limit: models that saw no smaller scar in training
+/// cannot tell it from a healthy wall (the published EMIDEC model of myopari does the same at 2.5 %).
+pub(super) fn drop_below_detection_limit(stack: &Stack, labels: &mut Segmentation, settings: &config::Quantify) {
+    let volume = |region| -> f64 {
+        let slices = stack.slices.iter().zip(&labels.slices);
+        slices.map(|(slice, labels)| labels.count(region) as f64 * slice.voxel_ml()).sum()
+    };
+    if volume(Region::Scar) * 100.0 >= settings.min_burden_percent * volume(Region::Myocardium) {
+        return;
+    }
+    for slice in &mut labels.slices {
+        slice.labels.mapv_inplace(|label| if Region::Scar.contains(label) { Label::Myocardium as u8 } else { label });
+    }
+}
+
 fn relabel<'a>(labels: &mut Array2<u8>, part: impl Iterator<Item = &'a Pixel>) {
     for (_, row, column) in part {
         if let Some(label) = labels.get_mut((*row, *column)) {

@@ -61,6 +61,7 @@ pub(super) fn measures(
         no_reflow_of_scar: share(no_reflow_absent, no_reflow, scar),
         scar_mass_sensitivity: absent.map_or_else(|| Measured::Value(sensitivity(stack, labels)), Measured::Absent),
         slices,
+        detection_limit: Percent(settings.min_burden_percent),
         slices_in_stack: stack.slices.len(),
         stack_flags: stack.flags.clone(),
         review_flags: Vec::new(),

@@ -31,6 +31,7 @@ pub fn measure(
         return Err(Failure::permanent(Code::Internal, "labels do not match the stack"));
     }
     clean::drop_small_parts(stack, &mut labels, settings);
+    clean::drop_below_detection_limit(stack, &mut labels, settings);
     clean::bound_sensitivity(&mut labels);
     if labels.slices.iter().all(|slice| slice.count(Region::Myocardium) == 0) {
         return Err(Failure::rejected(Code::NoMyocardium, ""));

@@ -128,6 +128,13 @@ fn specks_are_no_scar() {
 }
 
 #[test]
+fn scar_below_the_detection_limit_counts_as_none_and_above_it_in_full() {
+    let burden = |share: f64| measured(vec![ring(|turn, _| turn < share); 6]).burden.value().unwrap().0;
+    assert_eq!(burden(0.02), 0.0);
+    assert!((burden(0.04) - 4.0).abs() < 0.5);
+}
+
+#[test]
 fn a_missing_slice_inside_the_ventricle_withholds_masses() {
     let slices = vec![ring(|_, _| false); 6];
     let mut stack = stack_of(&slices);

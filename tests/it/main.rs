@@ -3,6 +3,7 @@
 
 mod support;
 
+mod analyze;
 mod deliver;
 mod dicomweb;
 mod fault_proxy;

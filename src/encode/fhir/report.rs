@@ -54,6 +54,9 @@ fn conclusion(facts: &Facts<'_>) -> String {
     sentence(&mut text, "LV mass from LGE short axis", &grams(m.lv_mass), None);
     let of_lv = percent(m.burden).ok().map(|burden| format!("{burden} of the LV mass"));
     sentence(&mut text, "LGE mass incl. no-reflow (infarct/scar)", &grams(m.scar_mass), of_lv);
+    if m.detection_limit.0 > 0.0 {
+        let _ = writeln!(text, "LGE below {:.1} % of the LV mass in all counts as none.", m.detection_limit.0);
+    }
     let of_lv = percent(m.no_reflow_of_myocardium).ok().map(|share| format!("{share} of the LV mass"));
     sentence(&mut text, "No-reflow mass", &grams(m.no_reflow_mass), of_lv);
     for flag in &m.review_flags {

@@ -97,6 +97,7 @@ fn measures() -> Measures {
         no_reflow_mass: Measured::Value(Grams(0.0)),
         no_reflow_of_myocardium: Measured::Value(Percent(0.0)),
         no_reflow_of_scar: Measured::Absent(AbsentReason::NotApplicable),
+        detection_limit: Percent(2.5),
         scar_mass_sensitivity: Measured::Value(ContourSensitivity { low: Grams(18.0), high: Grams(24.0) }),
         slices: Vec::new(),
         slices_in_stack: 3,

@@ -323,6 +323,7 @@ pub fn measures(scar: f64) -> Measures {
         no_reflow_mass: Measured::Value(Grams(0.0)),
         no_reflow_of_myocardium: Measured::Value(Percent(0.0)),
         no_reflow_of_scar: Measured::Absent(AbsentReason::NotApplicable),
+        detection_limit: Percent(2.5),
         scar_mass_sensitivity: Measured::Absent(AbsentReason::NotApplicable),
         slices: Vec::new(),
         slices_in_stack: 10,
