@@ -1,6 +1,6 @@
 //! The whole gateway as processes on real servers, with fault proxies before PACS and EHR: for the tests that kill.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::Client;
 use serde_json::Value;
@@ -118,7 +118,7 @@ impl Stage {
         assert_eq!(lines.len(), all, "an Observation was written twice");
         let verified = gateway::run(&self.config, &["audit", "verify"]);
         assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
-        eventually("empty work queues", PATIENCE, async || (self.messages().await == Some(0)).then_some(())).await;
+        self.queues_are_empty().await;
     }
 
     /// A flagged result waits for a person in the middle of its way; these tests are about the way, so it is released.
@@ -141,13 +141,31 @@ impl Stage {
         found.iter().map(|resource| resource["identifier"][0]["value"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// Messages in all queues of this test, ready or taken.
-    async fn messages(&self) -> Option<u64> {
+    /// Waits until no queue of this test holds a message, ready or taken.
+    async fn queues_are_empty(&self) {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let full = self.full_queues().await;
+            if full.as_ref().is_some_and(Vec::is_empty) {
+                return;
+            }
+            assert!(Instant::now() < end, "messages are left: {full:?}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// The queues of this test that hold messages, with their numbers of ready and of taken ones.
+    async fn full_queues(&self) -> Option<Vec<String>> {
         let url = format!("{}/queues/%2f", self.servers.amqp_api());
         let request = self.client.get(url).basic_auth("scargate", Some(self.servers.secret("rabbitmq")));
         let queues: Vec<Value> = request.send().await.ok()?.json().await.ok()?;
         let prefix = self.config.get("broker.prefix");
         let ours = queues.iter().filter(|queue| queue["name"].as_str().is_some_and(|name| name.starts_with(&prefix)));
-        ours.map(|queue| queue["messages"].as_u64()).sum()
+        // After a restart of the broker a queue has no statistics until something happens in it.
+        let full = ours.filter(|queue| queue["messages"].as_u64().is_some_and(|messages| messages > 0));
+        let text = |queue: &Value| {
+            format!("{}: {} ready, {} taken", queue["name"], queue["messages_ready"], queue["messages_unacknowledged"])
+        };
+        Some(full.map(text).collect())
     }
 }
