@@ -21,7 +21,7 @@ async fn a_study_becomes_a_seg_and_observations_that_independent_readers_accept(
     for (number, instance) in study.study.instances.iter().enumerate() {
         std::fs::write(sources.join(format!("{number}.dcm")), instance.to_bytes().unwrap()).unwrap();
     }
-    python::check_seg(&stage.servers, &seg, &["--sources", sources.to_str().unwrap()]);
+    python::check_seg(&stage.servers, &seg, &["--sources", sources.to_str().unwrap(), "--allow", "99SCARGATE"]);
 
     let mut entries = search(&stage.servers, &format!("Observation?subject={patient}")).await;
     entries.extend(search(&stage.servers, &format!("DiagnosticReport?subject={patient}")).await);
