@@ -53,7 +53,7 @@ fn an_infarct_is_measured_and_every_output_is_written() {
 }
 
 #[test]
-fn a_healthy_heart_has_exactly_no_scar() {
+fn this_healthy_heart_reads_exactly_no_scar() {
     let folder = tempfile::tempdir().unwrap();
     let (truth, measures) = analyse(folder.path(), &["--seed", "12", "--variant", "scar-free"]);
     assert_eq!(truth["scar_mass_g"], 0.0);
