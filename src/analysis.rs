@@ -72,9 +72,11 @@ pub fn analyse(
     facts: &RunFacts,
     progress: &dyn Fn(Progress),
 ) -> Result<Analysis, Failure> {
-    let drawn = engine.segment(&stack, progress)?;
-    let (labels, measures) = quantify::measure(&stack, drawn, &config.quantify)?;
-    let artefacts = encode_all(&stack, &labels, &measures, engine, config, facts)?;
+    let drawn = tracing::info_span!("segment").in_scope(|| engine.segment(&stack, progress))?;
+    let measure = || quantify::measure(&stack, drawn, &config.quantify);
+    let (labels, measures) = tracing::info_span!("quantify").in_scope(measure)?;
+    let encode = || encode_all(&stack, &labels, &measures, engine, config, facts);
+    let artefacts = tracing::info_span!("encode").in_scope(encode)?;
     if artefacts.iter().any(|artefact| artefact.bytes.len() as u64 > config.limits.artefact_bytes) {
         return Err(Failure::permanent(Code::StudyTooLarge, "an artefact is above limits.artefact_bytes"));
     }

@@ -90,7 +90,9 @@ async fn connect(config: Config) -> Result<Parts, Failure> {
 
 async fn load_models(config: &Arc<Config>) -> Result<Arc<Engine>, Failure> {
     let config = Arc::clone(config);
-    let loading = tokio::task::spawn_blocking(move || Engine::load(&config.infer));
+    let loading = tokio::task::spawn_blocking(move || {
+        tracing::info_span!("load-models").in_scope(|| Engine::load(&config.infer))
+    });
     let engine = loading.await.map_err(|_| Failure::permanent(Code::ModelInvalid, "loading the models panicked"))??;
     tracing::info!(provider = engine.provider(), onnxruntime = engine.ort_version(), "models loaded");
     Ok(Arc::new(engine))

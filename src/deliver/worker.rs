@@ -12,11 +12,14 @@ use crate::domain::delivery::{Destination, DestinationMode};
 use crate::domain::events::{Event, EventKind, EventOutcome};
 use crate::failure::{Class, Code, Failure};
 use crate::store::{ClaimedDelivery, Store};
+use crate::telemetry::context;
 use crate::telemetry::events::DeliveryAttempt;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 /// Deliveries that one worker sends at a time.
 const AT_ONCE: u32 = 4;
@@ -146,18 +149,20 @@ impl Worker {
     /// One attempt, within the time that a delivery may take. The lease is renewed meanwhile, so that it can be short
     /// and the delivery of a worker that died does not wait for long.
     async fn attempt(&self, delivery: &ClaimedDelivery) -> End {
-        let work = tokio::time::timeout(self.limit, self.send(delivery));
+        let span = span_of(delivery);
+        let work = tokio::time::timeout(self.limit, self.send(delivery)).instrument(span.clone());
         let result = tokio::select! {
             result = work => result,
             () = self.keep(delivery) => return End::LeaseLost,
         };
-        match result {
-            Ok(Ok(receipt)) => End::Delivered(receipt),
-            Ok(Err(failure)) => End::Failed(failure),
-            Err(_) => {
-                End::Failed(Failure::transient(Code::StepTimeout, "the delivery took longer than limits.deliver_secs"))
-            }
-        }
+        let failure = match result {
+            Ok(Ok(receipt)) => return End::Delivered(receipt),
+            Ok(Err(failure)) => failure,
+            Err(_) => Failure::transient(Code::StepTimeout, "the delivery took longer than limits.deliver_secs"),
+        };
+        span.record("code", failure.code.as_str());
+        span.record("otel.status_code", "ERROR");
+        End::Failed(failure)
     }
 
     /// Renews the lease until it is lost. A database that is away does not end it: the lease may still hold.
@@ -177,7 +182,8 @@ impl Worker {
         }
         // Nothing leaves that the ledger does not announce.
         self.store.record(&[intent(delivery)]).await?;
-        self.pacs.check_patient(&delivery.study, &delivery.patient).await?;
+        let check = self.pacs.check_patient(&delivery.study, &delivery.patient);
+        check.instrument(tracing::info_span!("check-patient")).await?;
         match &self.ehr {
             None => {
                 let again = delivery.attempt > 1;
@@ -246,6 +252,16 @@ impl Worker {
             tracing::warn!(destination = self.destination.name(), "the breaker is open: nothing is sent for a while");
         }
     }
+}
+
+/// The first attempt belongs to the trace of the analysis; a later one, which may be hours after, has its own with a link.
+fn span_of(delivery: &ClaimedDelivery) -> Span {
+    let span = tracing::info_span!(
+        parent: None, "deliver", run = %delivery.run, destination = delivery.destination.name(),
+        artefact = delivery.artefact.kind.name(), attempt = delivery.attempt, code = Empty, otel.status_code = Empty,
+    );
+    let context = delivery.trace_context.as_deref();
+    if delivery.token.0 > 1 { context::linked(span, context) } else { context::continued(span, context) }
 }
 
 fn intent(delivery: &ClaimedDelivery) -> Event {

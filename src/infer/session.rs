@@ -135,6 +135,8 @@ impl Model {
     /// size; [`InferError::Run`] when ONNX Runtime fails.
     pub fn run(&self, feeds: &[(&str, &Tensor)], wanted: &[&str]) -> Result<Vec<Tensor>, InferError> {
         let role = self.manifest.role;
+        let batch = feeds.first().and_then(|(_, tensor)| tensor.shape.first().copied()).unwrap_or_default();
+        let _span = tracing::info_span!("model", role = role.name(), batch, provider = self.provider.name()).entered();
         let failed = |error: ort::Error| InferError::Run { role, text: error.to_string() };
         let halves: Vec<Vec<f16>> = feeds
             .iter()

@@ -5,9 +5,11 @@ use crate::dicomweb::Client;
 use crate::domain::run::{RunId, RunState};
 use crate::domain::submission::{InputDigest, Submission};
 use crate::failure::{Code, Failure};
-use crate::queue::{Message, Queue, Route, current_traceparent};
+use crate::queue::{Message, Queue, Route};
 use crate::store::{Store, Submitted};
+use crate::telemetry::context;
 use crate::telemetry::events::RunEntered;
+use tracing::Instrument;
 
 /// Records a submission and, when it starts a revision, hands it to the workers.
 ///
@@ -17,6 +19,14 @@ use crate::telemetry::events::RunEntered;
 /// `study-not-found` when the PACS holds no such study; `study-too-large` for a person's request above the limits; of
 /// the PACS and the database.
 pub async fn submit(store: &Store, pacs: &Client, queue: &Queue, submission: Submission) -> Result<Submitted, Failure> {
+    // The first span of a study's trace.
+    let span = tracing::info_span!(
+        parent: None, "intake", otel.kind = "producer", trigger = submission.trigger.name(), run = tracing::field::Empty,
+    );
+    take_in(store, pacs, queue, submission).instrument(span).await
+}
+
+async fn take_in(store: &Store, pacs: &Client, queue: &Queue, submission: Submission) -> Result<Submitted, Failure> {
     let digest = match inputs(store, pacs, &submission.study).await {
         Ok(inputs) => inputs.digest,
         // Found by the poller: nobody reads an error here, so it becomes a run that ends with the coded reason.
@@ -25,8 +35,9 @@ pub async fn submit(store: &Store, pacs: &Client, queue: &Queue, submission: Sub
         }
         Err(failure) => return Err(failure),
     };
-    let submitted = store.submit(&submission, &digest, current_traceparent().as_deref()).await?;
+    let submitted = store.submit(&submission, &digest, context::current().as_deref()).await?;
     if let Submitted::Started { run, .. } = submitted {
+        tracing::Span::current().record("run", tracing::field::display(run));
         RunEntered { run, state: RunState::Received, failure: None }.emit();
         publish(store, queue, run).await;
     }

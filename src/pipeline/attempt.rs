@@ -6,7 +6,7 @@ use super::worker::Shared;
 use crate::analysis::{self, Analysis, RunFacts, Selection};
 use crate::dicomweb::Syntax;
 use crate::domain::events::{Event, EventKind, EventOutcome};
-use crate::domain::run::RunState;
+use crate::domain::run::{RunId, RunState};
 use crate::domain::source::SourceObject;
 use crate::domain::stack::SeriesDecision;
 use crate::domain::uid::Uid;
@@ -14,11 +14,14 @@ use crate::failure::{Code, Failure};
 use crate::intake;
 use crate::store::{Claimed, Finished};
 use crate::study;
+use crate::telemetry::context;
 use crate::telemetry::events::{RunEntered, StepFinished};
 use serde_json::{Value, json};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+use tracing::field::Empty;
 
 /// How an attempt ended well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +44,27 @@ pub(super) struct Attempt<'a> {
 struct Times(Mutex<Vec<(&'static str, f64)>>);
 
 impl Times {
-    fn note(&self, run: crate::domain::run::RunId, step: &'static str, start: Instant) {
+    /// Does a step in a span of its own, and notes how long it took when it succeeded.
+    async fn step<T>(
+        &self,
+        run: RunId,
+        step: &'static str,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let start = Instant::now();
+        let span = tracing::info_span!("step", otel.name = step, %run, code = Empty, otel.status_code = Empty);
+        let done = work.instrument(span.clone()).await;
+        match &done {
+            Ok(_) => self.note(run, step, start),
+            Err(failure) => {
+                span.record("code", failure.code.as_str());
+                span.record("otel.status_code", "ERROR");
+            }
+        }
+        done
+    }
+
+    fn note(&self, run: RunId, step: &'static str, start: Instant) {
         let took = start.elapsed();
         StepFinished { run, step, took }.emit();
         if let Ok(mut times) = self.0.lock() {
@@ -91,9 +114,8 @@ impl Attempt<'_> {
     /// Lists and fetches the MR series that are not ours; the intent is recorded before, a failure after.
     async fn retrieve(&self, times: &Times) -> Result<Retrieved, Failure> {
         let Shared { store, pacs, .. } = self.shared;
-        let start = Instant::now();
-        let inputs = intake::inputs(store, pacs, &self.claimed.study).await?;
-        times.note(self.claimed.run, "list", start);
+        let run = self.claimed.run;
+        let inputs = times.step(run, "list", intake::inputs(store, pacs, &self.claimed.study)).await?;
         let intent = json!({
             "series": inputs.series.len(), "instances": inputs.instances, "input_digest": inputs.digest.as_str(),
             "as_submitted": inputs.digest == self.claimed.input_digest,
@@ -102,8 +124,7 @@ impl Attempt<'_> {
         event.peer = Some("pacs".into());
         store.record(&[event]).await?;
 
-        let start = Instant::now();
-        let objects = match self.fetch(&inputs.series, Syntax::AsStored).await {
+        let objects = match times.step(run, "retrieve", self.fetch(&inputs.series, Syntax::AsStored)).await {
             Ok(objects) => objects,
             Err(failure) => {
                 let detail = json!({ "code": failure.code.as_str() });
@@ -111,7 +132,6 @@ impl Attempt<'_> {
                 return Err(failure);
             }
         };
-        times.note(self.claimed.run, "retrieve", start);
         Ok(Retrieved { series: inputs.series, objects })
     }
 
@@ -133,13 +153,11 @@ impl Attempt<'_> {
     /// Chooses the stack. Images that we cannot decode are fetched once more, decoded by the PACS. Where none is found,
     /// the reason for each series is recorded.
     async fn select(&self, retrieved: Retrieved, times: &Times) -> Result<Selection, Failure> {
-        let start = Instant::now();
-        let mut selected = self.compute_selection(retrieved.objects).await?;
-        times.note(self.claimed.run, "select", start);
+        let run = self.claimed.run;
+        let mut selected = times.step(run, "select", self.compute_selection(retrieved.objects)).await?;
         if matches!(selected, Err(study::Error::NeedsTranscoding)) {
-            let start = Instant::now();
-            let decoded = self.fetch(&retrieved.series, Syntax::ExplicitLittleEndian).await?;
-            times.note(self.claimed.run, "retrieve-decoded", start);
+            let again = self.fetch(&retrieved.series, Syntax::ExplicitLittleEndian);
+            let decoded = times.step(run, "retrieve-decoded", again).await?;
             selected = self.compute_selection(decoded).await?;
         }
         match selected {
@@ -173,12 +191,8 @@ impl Attempt<'_> {
             input_digest: self.claimed.input_digest.clone(),
         };
         let (engine, config) = (engine.clone(), config.clone());
-        let start = Instant::now();
-        let analysis = self
-            .compute("analyze", move || analysis::analyse(selection.stack, &engine, &config, &facts, &|_| {}))
-            .await?;
-        times.note(self.claimed.run, "analyze", start);
-        Ok(analysis)
+        let work = move || analysis::analyse(selection.stack, &engine, &config, &facts, &|_| {});
+        times.step(self.claimed.run, "analyze", self.compute("analyze", work)).await
     }
 
     /// Runs blocking work on a thread of its own, bounded in number and time. Work that is given up goes on until it
@@ -211,7 +225,6 @@ impl Attempt<'_> {
     /// Artefacts, outbox, state and audit events in one transaction, guarded by the token.
     async fn commit(&self, analysis: Analysis, digest: String, times: &Times) -> Result<RunState, Failure> {
         let Shared { store, config, version, .. } = self.shared;
-        let start = Instant::now();
         let measures = serde_json::to_value(&analysis.measures)
             .map_err(|error| Failure::permanent(Code::Internal, format!("measures: {error}")))?;
         let event = self.analysis_event(&analysis, &digest, times);
@@ -222,12 +235,12 @@ impl Attempt<'_> {
             identity: analysis.stack.identity,
             measures,
             artefacts: analysis.artefacts,
+            trace_context: context::current(),
         };
         let events = [event];
         let (run, token) = (self.claimed.run, self.claimed.token);
-        let state = persist(|| store.finish_analysis(run, token, &finished, &events)).await?;
-        times.note(run, "commit", start);
-        Ok(state)
+        let write = async { Ok(persist(|| store.finish_analysis(run, token, &finished, &events)).await?) };
+        times.step(run, "commit", write).await
     }
 
     fn analysis_event(&self, analysis: &Analysis, digest: &str, times: &Times) -> Event {

@@ -2,8 +2,9 @@
 
 use crate::domain::run::RunId;
 use crate::failure::Failure;
-use crate::queue::{Message, Queue, Route, continue_trace};
+use crate::queue::{Message, Queue, Route};
 use crate::store::{StaleRun, Store};
+use crate::telemetry::context;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -65,16 +66,14 @@ impl Reconciler {
 
     async fn publish_all(&self, runs: &[StaleRun]) -> Result<usize, Failure> {
         for stale in runs {
-            let span = tracing::info_span!("reconcile", run = %stale.run);
-            self.publish(stale.run, stale.trace_context.as_deref()).instrument(span).await?;
+            let span = tracing::info_span!(parent: None, "reconcile", otel.kind = "producer", run = %stale.run);
+            let span = context::continued(span, stale.trace_context.as_deref());
+            self.publish(stale.run).instrument(span).await?;
         }
         Ok(runs.len())
     }
 
-    async fn publish(&self, run: RunId, traceparent: Option<&str>) -> Result<(), Failure> {
-        if let Some(traceparent) = traceparent {
-            continue_trace(traceparent);
-        }
+    async fn publish(&self, run: RunId) -> Result<(), Failure> {
         self.queue.publish(&Message::Run(run), Route::Now).await?;
         self.store.mark_published(run).await?;
         Ok(())

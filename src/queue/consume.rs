@@ -7,6 +7,7 @@ use super::error::QueueError;
 use super::message::Message;
 use super::trace;
 use crate::domain::run::RunId;
+use crate::telemetry::context;
 use futures::{FutureExt, StreamExt};
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
@@ -19,7 +20,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
-use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 /// Delays between attempts to reach the broker again: doubling between these.
 const RECONNECT_FIRST: Duration = Duration::from_millis(250);
@@ -144,14 +144,28 @@ impl Session {
     {
         let queue = self.queue.clone();
         self.tasks.spawn(async move {
-            let outcome = handle(&delivery, handler).await;
-            if let Err(error) = queue.settle(&delivery, outcome).await {
-                // Not acknowledged: it comes again, here or at another worker.
-                tracing::warn!(%error, "a message could not be settled");
-            }
+            let span = span_of(&delivery);
+            let work = async {
+                let outcome = handle(&delivery, handler).await;
+                if let Err(error) = queue.settle(&delivery, outcome).await {
+                    // Not acknowledged: it comes again, here or at another worker.
+                    tracing::warn!(%error, "a message could not be settled");
+                }
+            };
+            work.instrument(span).await;
             drop(slot);
         });
     }
+}
+
+/// The span of a message's work: in the trace of what published it; when the message comes again, from a retry queue or
+/// after its consumer died, in a trace of its own with a link.
+fn span_of(delivery: &Delivery) -> tracing::Span {
+    let headers = delivery.properties.headers().as_ref();
+    let context = trace::extract(headers);
+    let retried = headers.is_some_and(|headers| headers.inner().contains_key("x-death"));
+    let span = tracing::info_span!(parent: None, "run", otel.kind = "consumer", run = tracing::field::Empty);
+    if retried || delivery.redelivered { context::link_to(span, &context) } else { context::continue_in(span, context) }
 }
 
 async fn handle<H, F>(delivery: &Delivery, handler: H) -> Outcome
@@ -166,11 +180,9 @@ where
             return Outcome::Dead(Reason::unreadable(&unreadable));
         }
     };
-    let span = tracing::info_span!("run", %run);
-    // Fails only where no OpenTelemetry layer is installed; the span is then a plain one.
-    let _ = span.set_parent(trace::extract(delivery.properties.headers().as_ref()));
+    tracing::Span::current().record("run", tracing::field::display(run));
     let job = Job { run, redelivered: delivery.redelivered };
-    match AssertUnwindSafe(handler(job).instrument(span)).catch_unwind().await {
+    match AssertUnwindSafe(handler(job)).catch_unwind().await {
         Ok(outcome) => outcome,
         Err(_) => {
             tracing::error!(%run, "the handler of a message panicked");

@@ -18,4 +18,3 @@ pub use error::QueueError;
 pub use ladder::Ladder;
 pub use message::{MAX_BYTES, Message, Unreadable, VERSION};
 pub use topology::Topology;
-pub use trace::{continue_trace, current_traceparent};

@@ -4,10 +4,7 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 use opentelemetry::Context;
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
-use std::collections::HashMap;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
-
-const TRACEPARENT: &str = "traceparent";
 
 struct Headers<'a>(&'a mut FieldTable);
 
@@ -33,20 +30,6 @@ impl Extractor for Read<'_> {
     }
 }
 
-/// `traceparent` of the current span, to be stored with the run; `None` when nothing is traced.
-pub fn current_traceparent() -> Option<String> {
-    let mut carrier = HashMap::new();
-    TraceContextPropagator::new().inject_context(&tracing::Span::current().context(), &mut carrier);
-    carrier.remove(TRACEPARENT)
-}
-
-/// Makes the current span a child of a stored `traceparent`, so that work taken up later belongs to the same trace.
-pub fn continue_trace(traceparent: &str) {
-    let carrier = HashMap::from([(TRACEPARENT.to_owned(), traceparent.to_owned())]);
-    // Fails only where no OpenTelemetry layer is installed; the span is then a plain one.
-    let _ = tracing::Span::current().set_parent(TraceContextPropagator::new().extract(&carrier));
-}
-
 /// Writes `traceparent` (and `tracestate`) of the current span.
 pub(super) fn inject(headers: &mut FieldTable) {
     let context = tracing::Span::current().context();
@@ -62,6 +45,8 @@ pub(super) fn extract(headers: Option<&FieldTable>) -> Context {
 mod tests {
     use super::*;
     use opentelemetry::trace::TraceContextExt;
+
+    const TRACEPARENT: &str = "traceparent";
 
     #[test]
     fn a_traceparent_survives_the_headers() {

@@ -31,6 +31,8 @@ pub struct Finished {
     pub measures: Value,
     /// Everything that was made; names are unique.
     pub artefacts: Vec<Artefact>,
+    /// W3C traceparent of the work that made it: its deliveries continue that trace.
+    pub trace_context: Option<String>,
     /// What goes where. Order matters within a destination: a later one waits until the earlier ones are delivered.
     pub deliveries: Vec<NewDelivery>,
 }
@@ -107,7 +109,7 @@ async fn record_result(tx: &mut Tx, run: RunId, finished: &Finished) -> Result<i
         .map_err(|_| StoreError::Other("the patient key cannot be written as JSON".into()))?;
     let (revision,): (i32,) = sqlx::query_as(
         "UPDATE runs SET selection_digest = $2, pipeline_version = $3, measures = $4, patient_key = $5,
-             failure_code = NULL, failure_detail = NULL
+             failure_code = NULL, failure_detail = NULL, trace_context = coalesce($6, trace_context)
          WHERE id = $1 RETURNING revision",
     )
     .bind(run.0)
@@ -115,6 +117,7 @@ async fn record_result(tx: &mut Tx, run: RunId, finished: &Finished) -> Result<i
     .bind(finished.pipeline_version.as_str())
     .bind(&finished.measures)
     .bind(key)
+    .bind(&finished.trace_context)
     .fetch_one(&mut **tx)
     .await?;
     Ok(revision)

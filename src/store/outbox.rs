@@ -62,7 +62,7 @@ pub struct ClaimedDelivery {
     pub patient: PatientKey,
     /// What is sent, byte for byte.
     pub artefact: Artefact,
-    /// W3C traceparent of the submission.
+    /// W3C traceparent of the work that made the result.
     pub trace_context: Option<String>,
 }
 

@@ -1,5 +1,6 @@
 //! Logs, traces and metrics: set up once, flushed once. Nothing here ever holds patient data; see `events`.
 
+pub mod context;
 pub mod events;
 
 use crate::config::{self, LogFormat};
@@ -11,6 +12,7 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
@@ -49,12 +51,15 @@ pub fn init(settings: &config::Telemetry) -> Result<Guard, Failure> {
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
-    let spans = guard
-        .tracer
-        .as_ref()
-        .map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("scargate")).with_location(false));
+    // Only what we wrote ourselves is exported: spans of libraries may hold URLs, and with them UIDs. A site that wants
+    // fewer log lines does not lose its traces.
+    let spans = guard.tracer.as_ref().map(|provider| {
+        let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("scargate"));
+        let layer = layer.with_location(false).with_target(false).with_threads(false);
+        layer.with_filter(Targets::new().with_target("scargate", LevelFilter::INFO))
+    });
     // A second call (tests that start several apps in one process) keeps the first subscriber.
-    let _ = tracing_subscriber::registry().with(filter).with(lines).with(spans).try_init();
+    let _ = tracing_subscriber::registry().with(lines.with_filter(filter)).with(spans).try_init();
     Ok(guard)
 }
 

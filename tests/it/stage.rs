@@ -10,7 +10,7 @@ use crate::support::database::TestDatabase;
 use crate::support::fault_proxy::FaultProxy;
 use crate::support::gateway::{self, Gateway};
 use crate::support::servers::{PrivateServers, Servers};
-use crate::support::studies::{TestStudy, eventually, search};
+use crate::support::studies::{TestStudy, search};
 
 /// How long a study may take on a loaded two-core machine.
 pub const PATIENCE: Duration = Duration::from_secs(180);
@@ -97,10 +97,15 @@ impl Stage {
 
     /// Waits until the study's run is in one of these states.
     pub async fn reaches(&self, api: &Gateway, study: &TestStudy, states: &[&str]) -> Value {
-        let what = format!("run {states:?}");
-        let reached =
-            async || self.run(api, study).await.filter(|run| states.iter().any(|state| run["state"] == *state));
-        eventually(&what, PATIENCE, reached).await
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let run = self.run(api, study).await;
+            if let Some(run) = run.clone().filter(|run| states.iter().any(|state| run["state"] == *state)) {
+                return run;
+            }
+            assert!(Instant::now() < end, "not within {PATIENCE:?}: run {states:?}; it is {run:?}\n{}", api.log());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     /// The end of every journey: completed, one SEG, one set of Observations, a ledger that verifies, no message left.

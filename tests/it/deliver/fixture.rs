@@ -218,6 +218,7 @@ impl Fixture {
 
     fn finished(&self, artefact: Artefact, deliveries: Vec<NewDelivery>) -> Finished {
         Finished {
+            trace_context: None,
             selection_digest: "s".into(),
             pipeline_version: PipelineVersion::of(&["test"]),
             identity: self.identity.clone(),

@@ -111,6 +111,7 @@ pub fn result(claimed: &Claimed, deliveries: Vec<NewDelivery>) -> Finished {
         bytes: format!("{} {} {}", kind.name(), claimed.study, claimed.revision).into_bytes(),
     };
     Finished {
+        trace_context: None,
         selection_digest: format!("selection of {}", claimed.input_digest.as_str()),
         pipeline_version: PipelineVersion::of(&["test"]),
         identity: identity(&claimed.study),

@@ -89,7 +89,10 @@ impl TestConfig {
     /// Writes the overlay and returns its path: for the gateway as a process.
     pub fn file(&self) -> PathBuf {
         let file = self.folder.path().join("test.toml");
-        std::fs::write(&file, toml::to_string(&self.values).unwrap()).unwrap();
+        // In one step: a process that was started a moment ago may be reading it.
+        let new = self.folder.path().join("new.toml");
+        std::fs::write(&new, toml::to_string(&self.values).unwrap()).unwrap();
+        std::fs::rename(&new, &file).unwrap();
         file
     }
 
