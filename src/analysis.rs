@@ -73,6 +73,20 @@ pub fn analyse(
     progress: &dyn Fn(Progress),
 ) -> Result<Analysis, Failure> {
     let drawn = tracing::info_span!("segment").in_scope(|| engine.segment(&stack, progress))?;
+    finish(stack, drawn, engine, config, facts)
+}
+
+/// Measures what was drawn, and encodes.
+///
+/// # Errors
+/// Of the measures, of the encoders.
+pub fn finish(
+    stack: Stack,
+    drawn: Segmentation,
+    engine: &Engine,
+    config: &Config,
+    facts: &RunFacts,
+) -> Result<Analysis, Failure> {
     let measure = || quantify::measure(&stack, drawn, &config.quantify);
     let (labels, measures) = tracing::info_span!("quantify").in_scope(measure)?;
     let encode = || encode_all(&stack, &labels, &measures, engine, config, facts);

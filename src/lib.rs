@@ -5,10 +5,11 @@
 //! Read the modules in the order of a study's way: [`intake`] takes a request, [`queue`] carries it, [`dicomweb`]
 //! fetches the images, [`study`] chooses the stack, [`infer`] draws, [`quantify`] measures, [`encode`] writes SEG and
 //! FHIR, [`deliver`] sends them. [`pipeline`] calls these steps in order and does none of their work; [`store`] is the
-//! only room with SQL; [`audit`] proves what happened; [`http`] serves people and machines; [`app`] wires it all.
+//! only room with SQL; [`audit`] proves what happened; [`http`] serves people and machines; [`app`] wires it all. Beside
+//! that way, [`evaluate`] scores masks against reference masks.
 //!
-//! A step never imports another step: what passes between them is a [`domain`] type. `quantify`, `encode`, `phantom`
-//! and `study` do no network or database I/O.
+//! A step never imports another step: what passes between them is a [`domain`] type. `quantify`, `encode`,
+//! `evaluate`, `phantom` and `study` do no network or database I/O.
 
 pub mod analysis;
 pub mod app;
@@ -19,6 +20,7 @@ pub mod deliver;
 pub mod dicomweb;
 pub mod domain;
 pub mod encode;
+pub mod evaluate;
 pub mod failure;
 pub mod http;
 pub mod infer;

@@ -3,6 +3,7 @@
 mod analyze;
 mod audit;
 mod demo;
+mod evaluate;
 mod explain;
 pub mod handover;
 mod models;
@@ -36,6 +37,8 @@ enum Command {
     Audit(audit::AuditArgs),
     /// Analyse a folder of DICOM without any server: SEG, FHIR Bundle, overlay, measures.
     Analyze(analyze::AnalyzeArgs),
+    /// Score masks, or the pipeline itself, against reference masks.
+    Evaluate(evaluate::EvaluateArgs),
     /// Check the configuration or print every option with its documentation.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -92,6 +95,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         }
         Command::Models(args) => models::run(&args, load()?),
         Command::Analyze(args) => analyze::run(&args, &load()?),
+        Command::Evaluate(args) => evaluate::run(&args, &load()?),
         Command::Demo(args) => demo::run(&args, &load()?, &cli.config),
         Command::Serve(args) => serve::run(&args, load()?),
         Command::Explain(args) => explain::run(&args),

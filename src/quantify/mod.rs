@@ -6,6 +6,7 @@ mod components;
 mod mass;
 mod quality;
 mod review;
+pub mod threshold;
 
 pub use mass::volumes;
 

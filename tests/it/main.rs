@@ -7,6 +7,7 @@ mod telemetry;
 mod analyze;
 mod deliver;
 mod dicomweb;
+mod evaluate;
 mod fault_proxy;
 mod fhir;
 mod journey;
