@@ -1,7 +1,7 @@
 //! The steps from source objects to artefacts, in order and without any server: what a worker runs between retrieval and
 //! outbox, and all that `scargate analyze` does.
 
-use crate::config::Config;
+use crate::config::{Config, SegmentForm};
 use crate::domain::artefact::{Artefact, ArtefactKind};
 use crate::domain::labels::Segmentation;
 use crate::domain::measures::Measures;
@@ -137,12 +137,14 @@ fn encode_all(
         revision: facts.revision,
         device_serial: &config.encode.device_serial,
         assumed_offset: config.encode.assumed_offset().unwrap_or(time::UtcOffset::UTC),
+        segments_in_one: config.encode.transmurality == SegmentForm::Components,
         issued: facts.created,
     })?;
     let json = serde_json::to_vec_pretty(measures)
         .map_err(|error| Failure::permanent(Code::Internal, format!("measures: {error}")))?;
     let measures_json = Artefact { kind: ArtefactKind::Measures, name: "measures".into(), dicom: None, bytes: json };
     let overlay = encode::overlay::sheet(stack, labels, measures)?;
+    let bullseye = encode::bullseye::png(measures)?;
     encode::agree::check(measures, stack, &seg, &bundle)?;
-    Ok(vec![seg, bundle, measures_json, overlay])
+    Ok(vec![seg, bundle, measures_json, overlay, bullseye])
 }

@@ -1,5 +1,6 @@
 //! `scargate analyze`: the whole pipeline on a folder of DICOM, with no server at all.
 
+use super::bullseye;
 use super::table::table;
 use crate::analysis::{self, Analysis, RunFacts};
 use crate::config::Config;
@@ -7,6 +8,7 @@ use crate::domain::artefact::ArtefactKind;
 use crate::domain::measures::{Measured, Measures};
 use crate::domain::run::RunId;
 use crate::domain::stack::SeriesDecision;
+use crate::encode;
 use crate::failure::{Code, Failure};
 use crate::infer::{Engine, Progress};
 use crate::study;
@@ -16,7 +18,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
 use time::OffsetDateTime;
 
-/// Analyse a folder of DICOM files: SEG, FHIR Bundle, overlay and measures are written into a folder.
+const BULLSEYE_SVG: &str = "bullseye.svg";
+
+/// Analyse a folder of DICOM files: SEG, FHIR Bundle, overlay, bullseye and measures are written into a folder.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Nothing leaves this machine and no server is needed. The folder may hold a whole study; the LGE short-axis PSIR stack is
@@ -26,7 +30,7 @@ Example: scargate phantom --out out --seed 6 && scargate analyze out/6-0/dicom -
 pub struct AnalyzeArgs {
     /// Folder of one study; files that are not DICOM are skipped.
     folder: PathBuf,
-    /// Where to write seg.dcm, bundle.json, measures.json and overlay.png.
+    /// Where to write seg.dcm, bundle.json, measures.json, overlay.png, bullseye.png and bullseye.svg.
     #[arg(long, short, value_name = "DIR")]
     out: PathBuf,
     /// Print the measures as JSON instead of tables.
@@ -55,6 +59,8 @@ pub fn run(args: &AnalyzeArgs, config: &Config) -> Result<(), Failure> {
     }
     println!("{}", decisions(&result.stack.decisions));
     println!("{}", table_of(&result.measures));
+    println!("{}", bullseye::table_of(&result.measures));
+    println!("{}", bullseye::legend(&result.measures));
     println!("written to {}: {}", args.out.display(), file_names(&result).join(", "));
     println!("AI result, not verified. For research and evaluation only; not a medical device.");
     Ok(())
@@ -83,7 +89,8 @@ fn file_name(kind: ArtefactKind, name: &str) -> String {
 }
 
 fn file_names(result: &Analysis) -> Vec<String> {
-    result.artefacts.iter().map(|artefact| file_name(artefact.kind, &artefact.name)).collect()
+    let artefacts = result.artefacts.iter().map(|artefact| file_name(artefact.kind, &artefact.name));
+    artefacts.chain([BULLSEYE_SVG.to_owned()]).collect()
 }
 
 fn write(result: &Analysis, out: &Path) -> Result<(), Failure> {
@@ -92,7 +99,7 @@ fn write(result: &Analysis, out: &Path) -> Result<(), Failure> {
     for artefact in &result.artefacts {
         std::fs::write(out.join(file_name(artefact.kind, &artefact.name)), &artefact.bytes).map_err(failed)?;
     }
-    Ok(())
+    std::fs::write(out.join(BULLSEYE_SVG), encode::bullseye::svg(&result.measures)).map_err(failed)
 }
 
 fn decisions(decisions: &[SeriesDecision]) -> Table {
@@ -138,6 +145,18 @@ fn table_of(measures: &Measures) -> Table {
     row(
         "slices with myocardium",
         Measured::Value(format!("{} of {}", measures.slices.len(), measures.slices_in_stack)),
+    );
+    let places = &measures.segments;
+    row("  in the apical cap, in no segment", text(places.apical_cap.wall));
+    row("  in slices without a whole ring, in no segment", text(places.outside.wall));
+    row("lesions (3-D)", Measured::Value(places.lesion_count.to_string()));
+    let directions = places.directions.map(|directions| directions.source.text());
+    row("anatomical directions", text(directions));
+    let signal = |value: Option<f64>| value.map_or("unknown".to_owned(), |value| format!("{value:.1}"));
+    let signals = &measures.signals;
+    row(
+        "blood / scar above remote, in noise",
+        Measured::Value(format!("{} / {}", signal(signals.blood_to_noise), signal(signals.scar_to_noise))),
     );
     for flag in &measures.review_flags {
         row("for review", Measured::Value(flag.text().to_owned()));

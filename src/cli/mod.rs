@@ -2,6 +2,7 @@
 
 mod analyze;
 mod audit;
+mod bullseye;
 mod demo;
 mod evaluate;
 mod explain;

@@ -132,6 +132,12 @@ impl Config {
         if !(0.0..=20.0).contains(&self.quantify.min_burden_percent) {
             faults.push(Fault::new("quantify.min_burden_percent", "must be 0 to 20"));
         }
+        if !(36..=400).contains(&self.quantify.chords) {
+            faults.push(Fault::new("quantify.chords", "must be 36 to 400"));
+        }
+        if !self.quantify.anterior_insertion_mm.is_empty() && self.quantify.anterior_insertion().is_none() {
+            faults.push(Fault::new("quantify.anterior_insertion_mm", "must be [] or three numbers"));
+        }
         if self.infer.providers.is_empty() {
             faults.push(Fault::new("infer.providers", "must name at least one provider"));
         } else if !self.infer.providers.contains(&self.infer.require) {

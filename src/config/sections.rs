@@ -77,9 +77,12 @@ sections! {
         scar_source: ScarSource, device: u32,
     }
     /// `[quantify]`
-    Quantify { min_area_mm2: f64, min_mass_g: f64, min_burden_percent: f64, max_burden_percent: f64, no_reflow: NoReflow }
+    Quantify {
+        min_area_mm2: f64, min_mass_g: f64, min_burden_percent: f64, max_burden_percent: f64, no_reflow: NoReflow,
+        chords: usize, anterior_insertion_mm: Vec<f64>,
+    }
     /// `[encode]`
-    Encode { device_serial: String, seg_series_number: u32, utc_offset: String }
+    Encode { device_serial: String, seg_series_number: u32, utc_offset: String, transmurality: SegmentForm }
     /// `[deliver]`
     Deliver {
         poll_secs: u64, backoff_secs: u64, backoff_max_secs: u64, retry_after_max_secs: u64, max_attempts: u32,
@@ -109,6 +112,15 @@ macro_rules! choice {
     };
 }
 
+choice!(
+    /// How transmurality by segment is told to the EHR.
+    SegmentForm {
+        /// One Observation per segment.
+        Members,
+        /// One Observation with components.
+        Components,
+    }
+);
 choice!(
     /// How we authenticate to the PACS.
     PacsAuth {
@@ -196,6 +208,14 @@ impl Server {
     /// Grace period of a shutdown.
     pub fn grace(&self) -> Duration {
         Duration::from_secs(self.grace_secs)
+    }
+}
+
+impl Quantify {
+    /// The anterior insertion of the right ventricle when it is given: patient position, mm LPS.
+    pub fn anterior_insertion(&self) -> Option<[f64; 3]> {
+        let finite = self.anterior_insertion_mm.iter().all(|value| value.is_finite());
+        self.anterior_insertion_mm.as_slice().try_into().ok().filter(|_| finite)
     }
 }
 

@@ -91,7 +91,87 @@ pub const QUALITY_LIMITED: Code = own("LGE-Q-LIMITED", "Limited image quality");
 /// Image quality: not usable.
 pub const QUALITY_NOT_USABLE: Code = own("LGE-Q-UNUSABLE", "Image quality does not allow a measurement");
 
-/// Codes of the Observations of a result, panel first.
+/// Transmurality of an AHA segment: mean over its chords.
+pub const TRANSMURALITY: Code = own("LGE-TRANSM", "LGE transmurality, mean over all chords of the segment");
+/// Its maximum.
+pub const TRANSMURALITY_MAX: Code =
+    own("LGE-TRANSM-MAX", "LGE transmurality, largest mean of five neighbouring chords");
+/// Depth over enhanced chords.
+pub const TRANSMURALITY_DEPTH: Code = own("LGE-TRANSM-DEPTH", "LGE transmurality, mean over the enhanced chords");
+/// Share of enhanced chords.
+pub const ENHANCED_SHARE: Code = own("LGE-SEG-PCT", "Share of the segment's chords that cross LGE");
+/// Class of the mean.
+pub const TRANSMURALITY_CLASS: Code = own("LGE-TRANSM-CLASS", "Class of LGE transmurality");
+/// The classes, lowest first.
+pub const TRANSMURALITY_CLASSES: [Code; 5] = [
+    own("LGE-TC-0", "LGE transmurality below 1 %"),
+    own("LGE-TC-25", "LGE transmurality 1 to 25 %"),
+    own("LGE-TC-50", "LGE transmurality above 25 to 50 %"),
+    own("LGE-TC-75", "LGE transmurality above 50 to 75 %"),
+    own("LGE-TC-100", "LGE transmurality above 75 %"),
+];
+/// All segments in one Observation.
+pub const TRANSMURALITY_ALL: Code = own("LGE-TRANSM-ALL", "LGE transmurality of the AHA segments 1 to 16");
+/// Components of that one: mean of each segment.
+pub const TRANSMURALITY_MEANS: [Code; 16] = [
+    own("LGE-TM-01", "LGE transmurality, mean, AHA segment 1"),
+    own("LGE-TM-02", "LGE transmurality, mean, AHA segment 2"),
+    own("LGE-TM-03", "LGE transmurality, mean, AHA segment 3"),
+    own("LGE-TM-04", "LGE transmurality, mean, AHA segment 4"),
+    own("LGE-TM-05", "LGE transmurality, mean, AHA segment 5"),
+    own("LGE-TM-06", "LGE transmurality, mean, AHA segment 6"),
+    own("LGE-TM-07", "LGE transmurality, mean, AHA segment 7"),
+    own("LGE-TM-08", "LGE transmurality, mean, AHA segment 8"),
+    own("LGE-TM-09", "LGE transmurality, mean, AHA segment 9"),
+    own("LGE-TM-10", "LGE transmurality, mean, AHA segment 10"),
+    own("LGE-TM-11", "LGE transmurality, mean, AHA segment 11"),
+    own("LGE-TM-12", "LGE transmurality, mean, AHA segment 12"),
+    own("LGE-TM-13", "LGE transmurality, mean, AHA segment 13"),
+    own("LGE-TM-14", "LGE transmurality, mean, AHA segment 14"),
+    own("LGE-TM-15", "LGE transmurality, mean, AHA segment 15"),
+    own("LGE-TM-16", "LGE transmurality, mean, AHA segment 16"),
+];
+/// Components of that one: maximum of each segment.
+pub const TRANSMURALITY_MAXIMA: [Code; 16] = [
+    own("LGE-TX-01", "LGE transmurality, maximum, AHA segment 1"),
+    own("LGE-TX-02", "LGE transmurality, maximum, AHA segment 2"),
+    own("LGE-TX-03", "LGE transmurality, maximum, AHA segment 3"),
+    own("LGE-TX-04", "LGE transmurality, maximum, AHA segment 4"),
+    own("LGE-TX-05", "LGE transmurality, maximum, AHA segment 5"),
+    own("LGE-TX-06", "LGE transmurality, maximum, AHA segment 6"),
+    own("LGE-TX-07", "LGE transmurality, maximum, AHA segment 7"),
+    own("LGE-TX-08", "LGE transmurality, maximum, AHA segment 8"),
+    own("LGE-TX-09", "LGE transmurality, maximum, AHA segment 9"),
+    own("LGE-TX-10", "LGE transmurality, maximum, AHA segment 10"),
+    own("LGE-TX-11", "LGE transmurality, maximum, AHA segment 11"),
+    own("LGE-TX-12", "LGE transmurality, maximum, AHA segment 12"),
+    own("LGE-TX-13", "LGE transmurality, maximum, AHA segment 13"),
+    own("LGE-TX-14", "LGE transmurality, maximum, AHA segment 14"),
+    own("LGE-TX-15", "LGE transmurality, maximum, AHA segment 15"),
+    own("LGE-TX-16", "LGE transmurality, maximum, AHA segment 16"),
+];
+
+/// Left ventricular segments 1 to 16 in the order of the AHA numbers (DICOM CID 3717).
+pub const AHA_SEGMENTS: [Code; 16] = [
+    sct("264850008", "left ventricle basal anterior segment"),
+    sct("396482007", "left ventricle basal anteroseptal segment"),
+    sct("396646008", "left ventricle basal inferoseptal segment"),
+    sct("264846001", "left ventricle basal inferior segment"),
+    sct("396652009", "left ventricle basal inferolateral segment"),
+    sct("396654005", "left ventricle basal anterolateral segment"),
+    sct("264848000", "left ventricle mid anterior segment"),
+    sct("396647004", "left ventricle mid anteroseptal segment"),
+    sct("396649001", "left ventricle mid inferoseptal segment"),
+    sct("264847005", "left ventricle mid inferior segment"),
+    sct("396655006", "left ventricle mid inferolateral segment"),
+    sct("396656007", "left ventricle mid anterolateral segment"),
+    sct("264844003", "left ventricle apical anterior segment"),
+    sct("264845002", "left ventricle apical septal segment"),
+    sct("264849008", "left ventricle apical inferior segment"),
+    sct("264853005", "left ventricle apical lateral segment"),
+];
+
+/// Codes of the Observations of a result that stand once, panel first; those of segments stand 16 times.
 pub const OBSERVATION_CODES: [Code; 8] = [
     LGE_QUANTIFICATION,
     IMAGE_QUALITY,
@@ -104,20 +184,29 @@ pub const OBSERVATION_CODES: [Code; 8] = [
 ];
 
 /// Every private code with its meaning: the CodeSystem that we serve.
-pub const PRIVATE_CODES: [Code; 12] = [
-    NO_REFLOW_REGION,
-    LGE_QUANTIFICATION,
-    LV_MASS,
-    SCAR_MASS,
-    SCAR_BURDEN,
-    NO_REFLOW_MASS,
-    NO_REFLOW_OF_LV,
-    NO_REFLOW_OF_SCAR,
-    IMAGE_QUALITY,
-    QUALITY_GOOD,
-    QUALITY_LIMITED,
-    QUALITY_NOT_USABLE,
-];
+pub fn private_codes() -> Vec<Code> {
+    let single = [
+        NO_REFLOW_REGION,
+        LGE_QUANTIFICATION,
+        LV_MASS,
+        SCAR_MASS,
+        SCAR_BURDEN,
+        NO_REFLOW_MASS,
+        NO_REFLOW_OF_LV,
+        NO_REFLOW_OF_SCAR,
+        IMAGE_QUALITY,
+        QUALITY_GOOD,
+        QUALITY_LIMITED,
+        QUALITY_NOT_USABLE,
+        TRANSMURALITY,
+        TRANSMURALITY_MAX,
+        TRANSMURALITY_DEPTH,
+        ENHANCED_SHARE,
+        TRANSMURALITY_CLASS,
+        TRANSMURALITY_ALL,
+    ];
+    [&single[..], &TRANSMURALITY_CLASSES, &TRANSMURALITY_MEANS, &TRANSMURALITY_MAXIMA].concat()
+}
 
 #[cfg(test)]
 mod tests {
@@ -125,8 +214,10 @@ mod tests {
 
     #[test]
     fn codes_fit_their_dicom_value_representations() {
-        for code in PRIVATE_CODES {
+        for code in private_codes().into_iter().chain(AHA_SEGMENTS) {
             assert!(code.value.len() <= 16 && code.meaning.len() <= 64 && code.scheme.len() <= 16, "{code:?}");
         }
+        let values: std::collections::BTreeSet<&str> = private_codes().iter().map(|code| code.value).collect();
+        assert_eq!(values.len(), private_codes().len(), "no code stands twice");
     }
 }

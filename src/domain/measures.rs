@@ -1,5 +1,6 @@
 //! The numbers a clinician sees, computed once in `quantify` and only copied afterwards.
 
+use super::segments::Segments;
 use super::stack::{SourceFrame, StackFlag};
 use super::units::{Grams, Millilitres, Percent};
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,16 @@ pub enum AbsentReason {
     NotApplicable,
     /// The model's measured accuracy for this quantity is too low to show it.
     WithheldForAccuracy,
+    /// The images do not say how they lie in the patient.
+    NoOrientation,
+    /// No slice holds a ring of myocardium about a cavity.
+    NoRing,
+    /// Less than half of the segment's chords are valid.
+    RingIncomplete,
+    /// Base or apex is cut off: levels would be wrong.
+    VentricleIncomplete,
+    /// Anatomical directions are only estimated: shown, not sent.
+    DirectionsEstimated,
 }
 
 impl AbsentReason {
@@ -29,6 +40,11 @@ impl AbsentReason {
             Self::ImageQuality => "image-quality",
             Self::NotApplicable => "not-applicable",
             Self::WithheldForAccuracy => "withheld-for-accuracy",
+            Self::NoOrientation => "no-orientation",
+            Self::NoRing => "no-ring",
+            Self::RingIncomplete => "ring-incomplete",
+            Self::VentricleIncomplete => "ventricle-incomplete",
+            Self::DirectionsEstimated => "directions-estimated",
         }
     }
 
@@ -40,6 +56,11 @@ impl AbsentReason {
             Self::ImageQuality => "image quality does not allow a measurement",
             Self::NotApplicable => "not applicable to this result",
             Self::WithheldForAccuracy => "withheld: the model's accuracy for this quantity is not sufficient",
+            Self::NoOrientation => "the images do not say how they lie in the patient",
+            Self::NoRing => "no slice holds a ring of myocardium around a cavity",
+            Self::RingIncomplete => "less than half of this part of the wall is in the images",
+            Self::VentricleIncomplete => "the slices do not hold the whole left ventricle",
+            Self::DirectionsEstimated => "anatomical directions are only estimated",
         }
     }
 }
@@ -60,6 +81,14 @@ impl<T: Copy> Measured<T> {
         match self {
             Self::Value(value) => Some(*value),
             Self::Absent(_) => None,
+        }
+    }
+
+    /// Why it is absent, when it is.
+    pub fn reason(&self) -> Option<AbsentReason> {
+        match self {
+            Self::Value(_) => None,
+            Self::Absent(reason) => Some(*reason),
         }
     }
 
@@ -115,6 +144,16 @@ pub enum ReviewFlag {
     DuplicatePosition,
     /// LV mass outside what is physiologically plausible.
     ImplausibleMass,
+    /// The last slice toward the apex still holds a large cavity: the apex is not in the images.
+    ApexCutOff,
+    /// The slices with a ring are too short for a whole ventricle although the apex is there.
+    BaseCutOff,
+    /// Between slices with a ring, one has no cavity or less than half a ring.
+    BrokenRing,
+    /// Wall or scar was drawn apart from the left ventricle.
+    ScarOutsideWall,
+    /// Cavity areas and patient axes disagree on which end is the base.
+    BaseApexUnclear,
 }
 
 impl ReviewFlag {
@@ -130,6 +169,11 @@ impl ReviewFlag {
             Self::MissingSlice => "missing-slice",
             Self::DuplicatePosition => "duplicate-position",
             Self::ImplausibleMass => "implausible-mass",
+            Self::ApexCutOff => "apex-cut-off",
+            Self::BaseCutOff => "base-cut-off",
+            Self::BrokenRing => "broken-ring",
+            Self::ScarOutsideWall => "scar-outside-wall",
+            Self::BaseApexUnclear => "base-apex-unclear",
         }
     }
 
@@ -145,6 +189,11 @@ impl ReviewFlag {
             Self::MissingSlice => "a slice is missing inside the left ventricle",
             Self::DuplicatePosition => "several images at one slice position",
             Self::ImplausibleMass => "left ventricular mass is not plausible",
+            Self::ApexCutOff => "the apex is not in the images",
+            Self::BaseCutOff => "the base is not in the images",
+            Self::BrokenRing => "the ring of the wall is broken in a slice between base and apex",
+            Self::ScarOutsideWall => "wall or scar was drawn apart from the left ventricle",
+            Self::BaseApexUnclear => "it is not clear which end of the stack is the base",
         }
     }
 }
@@ -166,6 +215,23 @@ pub struct SliceMeasures {
     pub scar: Millilitres,
     /// Volume of no-reflow.
     pub no_reflow: Millilitres,
+}
+
+/// What the image quality was judged by, from intensities under the labels. PSIR has no meaningful zero: remote
+/// myocardium, which inversion nulls, takes its place. Noise is the robust deviation of neighbouring pixels of remote
+/// myocardium; interpolated images have less of it, so that these numbers compare images of one protocol only.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Signals {
+    /// (Cavity - remote) / noise.
+    pub blood_to_noise: Option<f64>,
+    /// (Scar - remote) / noise; `None` without scar.
+    pub scar_to_noise: Option<f64>,
+    /// (Cavity - remote) / standard deviation of remote.
+    pub blood_to_remote_sd: Option<f64>,
+    /// Smallest share of a circumference that has a wall, over the slices with a ring, %.
+    pub ring_coverage: Option<f64>,
+    /// Largest shift of the ventricle's centre between neighbouring slices against a straight axis, mm.
+    pub motion_mm: f64,
 }
 
 /// A range that moving the contour by half a pixel either way gives; not a confidence interval.
@@ -206,4 +272,33 @@ pub struct Measures {
     pub stack_flags: Vec<StackFlag>,
     /// Rules that hold the result for a person.
     pub review_flags: Vec<ReviewFlag>,
+    /// What the image quality was judged by.
+    #[serde(default)]
+    pub signals: Signals,
+    /// Everything by place.
+    #[serde(default = "Segments::not_measured")]
+    pub segments: Segments,
+}
+
+impl Measures {
+    /// No value at all, for one reason.
+    pub fn absent(quality: Quality, reason: AbsentReason) -> Self {
+        Self {
+            quality,
+            lv_mass: Measured::Absent(reason),
+            scar_mass: Measured::Absent(reason),
+            burden: Measured::Absent(reason),
+            no_reflow_mass: Measured::Absent(reason),
+            no_reflow_of_myocardium: Measured::Absent(reason),
+            no_reflow_of_scar: Measured::Absent(reason),
+            scar_mass_sensitivity: Measured::Absent(reason),
+            detection_limit: Percent(0.0),
+            slices: Vec::new(),
+            slices_in_stack: 0,
+            stack_flags: Vec::new(),
+            review_flags: Vec::new(),
+            signals: Signals::default(),
+            segments: Segments::absent(reason),
+        }
+    }
 }

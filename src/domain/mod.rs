@@ -12,6 +12,7 @@ pub mod lines;
 pub mod measures;
 pub mod provenance;
 pub mod run;
+pub mod segments;
 pub mod source;
 pub mod stack;
 pub mod submission;

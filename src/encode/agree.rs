@@ -4,9 +4,10 @@
 use super::seg::unpack_bits;
 use crate::domain::artefact::Artefact;
 use crate::domain::codes::{self, Code as Concept};
-use crate::domain::measures::Measures;
+use crate::domain::measures::{Measured, Measures};
+use crate::domain::segments::SegmentMeasures;
 use crate::domain::stack::Stack;
-use crate::domain::units::Millilitres;
+use crate::domain::units::{Grams, Millilitres};
 use crate::failure::{Code, Failure};
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
@@ -45,13 +46,55 @@ pub fn check(measures: &Measures, stack: &Stack, seg: &Artefact, bundle: &Artefa
         (codes::NO_REFLOW_OF_SCAR, measures.no_reflow_of_scar.value().map(|v| v.0)),
     ];
     for (concept, value) in values {
-        let equal = match (value, bundle_value(&bundle, concept)) {
-            (Some(value), Some(found)) => (value - found).abs() <= BUNDLE_TOLERANCE,
-            (None, None) => true,
-            _ => false,
-        };
-        if !equal {
+        if !equal(value, bundle_value(&bundle, concept)) {
             return Err(disagree(concept.meaning));
+        }
+    }
+    check_segments(measures, &bundle)?;
+    check_segment_masses(measures)
+}
+
+fn equal(value: Option<f64>, found: Option<f64>) -> bool {
+    match (value, found) {
+        (Some(value), Some(found)) => (value - found).abs() <= BUNDLE_TOLERANCE,
+        (None, None) => true,
+        _ => false,
+    }
+}
+
+/// Every segment is in the Bundle with its mean and its maximum, or is absent there.
+fn check_segments(measures: &Measures, bundle: &Value) -> Result<(), Failure> {
+    let names = codes::TRANSMURALITY_MEANS.into_iter().zip(codes::TRANSMURALITY_MAXIMA);
+    let places = measures.segments.segments.iter().zip(codes::AHA_SEGMENTS).zip(names);
+    for ((segment, site), (mean, maximum)) in places {
+        let sent = measures.segments.sendable(segment).value();
+        let found = match observation(bundle, codes::TRANSMURALITY_ALL, None) {
+            Some(all) => (component(all, mean), component(all, maximum)),
+            None => {
+                let one = observation(bundle, codes::TRANSMURALITY, Some(site))
+                    .ok_or_else(|| disagree("a segment is missing in the Bundle"))?;
+                (quantity(one), component(one, codes::TRANSMURALITY_MAX))
+            }
+        };
+        if !equal(sent.map(|t| t.mean.0), found.0) || !equal(sent.map(|t| t.maximum.0), found.1) {
+            return Err(disagree("transmurality of a segment"));
+        }
+    }
+    Ok(())
+}
+
+/// Segments, apical cap and the wall outside of both add up to the ventricle and to its scar.
+fn check_segment_masses(measures: &Measures) -> Result<(), Failure> {
+    let places = &measures.segments;
+    let sum = |of_segment: fn(&SegmentMeasures) -> Measured<Grams>, rest: [Measured<Grams>; 2]| -> Option<f64> {
+        let all = places.segments.iter().map(of_segment).chain(rest);
+        all.map(|mass| mass.value().map(|grams| grams.0)).sum()
+    };
+    let wall = sum(|s| s.wall, [places.apical_cap.wall, places.outside.wall]);
+    let scar = sum(|s| s.scar, [places.apical_cap.scar, places.outside.scar]);
+    for (sum, whole) in [(wall, measures.lv_mass), (scar, measures.scar_mass)] {
+        if sum.zip(whole.value()).is_some_and(|(sum, whole)| (sum - whole.0).abs() > SEG_TOLERANCE_G) {
+            return Err(disagree("the masses of the segments"));
         }
     }
     Ok(())
@@ -96,12 +139,80 @@ fn same_place(a: [f64; 3], b: &[f64]) -> bool {
 
 /// valueQuantity of the Observation with this code.
 fn bundle_value(bundle: &Value, concept: Concept) -> Option<f64> {
-    let entries = bundle["entry"].as_array()?;
-    let observation = entries.iter().map(|entry| &entry["resource"]).find(|resource| {
+    quantity(observation(bundle, concept, None)?)
+}
+
+/// The Observation with this code and, if given, this body site.
+fn observation(bundle: &Value, concept: Concept, site: Option<Concept>) -> Option<&Value> {
+    let mut resources = bundle["entry"].as_array()?.iter().map(|entry| &entry["resource"]);
+    resources.find(|resource| {
         resource["resourceType"] == "Observation"
-            && resource["code"]["coding"].as_array().is_some_and(|codings| {
-                codings.iter().any(|c| c["system"] == concept.fhir_system() && c["code"] == concept.value)
-            })
-    })?;
-    observation.pointer("/valueQuantity/value").and_then(Value::as_f64)
+            && is_coded(&resource["code"], concept)
+            && site.is_none_or(|site| is_coded(&resource["bodySite"], site))
+    })
+}
+
+fn component(observation: &Value, concept: Concept) -> Option<f64> {
+    quantity(observation["component"].as_array()?.iter().find(|part| is_coded(&part["code"], concept))?)
+}
+
+fn quantity(element: &Value) -> Option<f64> {
+    element.pointer("/valueQuantity/value").and_then(Value::as_f64)
+}
+
+fn is_coded(concept: &Value, code: Concept) -> bool {
+    let is = |coding: &Value| coding["system"] == code.fhir_system() && coding["code"] == code.value;
+    concept["coding"].as_array().is_some_and(|codings| codings.iter().any(is))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::domain::measures::{AbsentReason, Quality, QualityGrade};
+    use crate::domain::segments::Segments;
+    use serde_json::json;
+
+    fn nothing() -> Measures {
+        let quality = Quality { grade: QualityGrade::Good, reasons: vec![] };
+        Measures::absent(quality, AbsentReason::NoOrientation)
+    }
+
+    fn one(site: Concept, value: Option<f64>) -> Value {
+        let mut resource = json!({
+            "resourceType": "Observation",
+            "code": { "coding": [{ "system": codes::TRANSMURALITY.fhir_system(), "code": codes::TRANSMURALITY.value }] },
+            "bodySite": { "coding": [{ "system": site.fhir_system(), "code": site.value }] },
+        });
+        if let Some(value) = value {
+            resource["valueQuantity"] = json!({ "value": value });
+        }
+        json!({ "resource": resource })
+    }
+
+    #[test]
+    fn a_segment_that_differs_or_is_missing_is_found() {
+        let entries: Vec<Value> = codes::AHA_SEGMENTS.iter().map(|site| one(*site, None)).collect();
+        assert!(check_segments(&nothing(), &json!({ "entry": entries })).is_ok());
+        assert!(check_segments(&nothing(), &json!({ "entry": &entries[1..] })).is_err());
+        let mut wrong = entries;
+        wrong[4] = one(codes::AHA_SEGMENTS[4], Some(12.0));
+        assert!(check_segments(&nothing(), &json!({ "entry": wrong })).is_err());
+    }
+
+    #[test]
+    fn masses_that_do_not_add_up_are_found() {
+        let mut measures = nothing();
+        let grams = |mass| Measured::Value(Grams(mass));
+        let mut places = Segments::absent(AbsentReason::NoOrientation);
+        for segment in &mut places.segments {
+            (segment.wall, segment.scar) = (grams(5.0), grams(1.0));
+        }
+        (places.apical_cap.wall, places.apical_cap.scar) = (grams(2.0), grams(0.0));
+        (places.outside.wall, places.outside.scar) = (grams(3.0), grams(0.0));
+        (measures.lv_mass, measures.scar_mass, measures.segments) = (grams(85.0), grams(16.0), places);
+        assert!(check_segment_masses(&measures).is_ok());
+        measures.scar_mass = grams(16.1);
+        assert!(check_segment_masses(&measures).is_err());
+    }
 }

@@ -1,6 +1,7 @@
 //! (Stack, labels, measures) to DICOM and FHIR bytes: pure functions, checked against one another before anything is sent.
 
 pub mod agree;
+pub mod bullseye;
 pub mod dicom;
 pub mod fhir;
 pub mod overlay;

@@ -42,25 +42,11 @@ fn waits_for_review(release: Release, measures: &Measures) -> bool {
 mod tests {
     use super::*;
     use crate::config::tests::defaults;
-    use crate::domain::measures::{AbsentReason, Measured, Quality, ReviewFlag};
+    use crate::domain::measures::{AbsentReason, Quality, ReviewFlag};
 
     fn measures(grade: QualityGrade, review_flags: Vec<ReviewFlag>) -> Measures {
-        let absent = AbsentReason::NotApplicable;
-        Measures {
-            quality: Quality { grade, reasons: vec![] },
-            lv_mass: Measured::Absent(absent),
-            scar_mass: Measured::Absent(absent),
-            burden: Measured::Absent(absent),
-            no_reflow_mass: Measured::Absent(absent),
-            no_reflow_of_myocardium: Measured::Absent(absent),
-            no_reflow_of_scar: Measured::Absent(absent),
-            scar_mass_sensitivity: Measured::Absent(absent),
-            detection_limit: crate::domain::units::Percent(2.5),
-            slices: vec![],
-            slices_in_stack: 0,
-            stack_flags: vec![],
-            review_flags,
-        }
+        let quality = Quality { grade, reasons: vec![] };
+        Measures { review_flags, ..Measures::absent(quality, AbsentReason::NotApplicable) }
     }
 
     fn artefacts() -> Vec<Artefact> {

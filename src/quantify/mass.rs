@@ -4,8 +4,9 @@ use crate::config;
 use crate::config::NoReflow;
 use crate::domain::labels::{Region, Segmentation, SliceLabels};
 use crate::domain::measures::{
-    AbsentReason, ContourSensitivity, Measured, Measures, Quality, QualityGrade, SliceMeasures,
+    AbsentReason, ContourSensitivity, Measured, Measures, Quality, QualityGrade, Signals, SliceMeasures,
 };
+use crate::domain::segments::Segments;
 use crate::domain::stack::{Slice, Stack, StackFlag};
 use crate::domain::units::{Grams, Millilitres, Percent};
 
@@ -23,12 +24,13 @@ pub fn volumes(index: usize, slice: &Slice, labels: &SliceLabels) -> SliceMeasur
     }
 }
 
-/// All measures but the review flags.
+/// All measures but those by place and the review flags.
 pub(super) fn measures(
     stack: &Stack,
     labels: &Segmentation,
     settings: &config::Quantify,
     quality: Quality,
+    signals: Signals,
 ) -> Measures {
     let slices: Vec<SliceMeasures> = stack
         .slices
@@ -66,6 +68,8 @@ pub(super) fn measures(
         stack_flags: stack.flags.clone(),
         review_flags: Vec::new(),
         quality,
+        signals,
+        segments: Segments::not_measured(),
     }
 }
 

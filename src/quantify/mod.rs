@@ -1,12 +1,19 @@
-//! Masks to measures: clean-up, masses, burden, image quality, plausibility. Pure functions; every number that a
-//! clinician sees is computed here and nowhere else.
+//! Masks to measures: clean-up, masses, burden, transmurality by segment, lesions, image quality, plausibility. Pure
+//! functions; every number that a clinician sees is computed here and nowhere else. Definitions: docs/measures.md.
 
+mod chords;
 mod clean;
 mod components;
+mod contour;
+mod directions;
+mod lesions;
 mod mass;
 mod quality;
 mod review;
+mod ring;
+mod segments;
 pub mod threshold;
+mod view;
 
 pub use mass::volumes;
 
@@ -39,11 +46,20 @@ pub fn measure(
     }
     let intensities = quality::Intensities::of(stack, &labels);
     intensities.prove_polarity()?;
-    let quality = quality::grade(stack, &labels, &intensities);
-    let mut measures = mass::measures(stack, &labels, settings, quality);
-    measures.review_flags = review::flags(stack, &labels, &measures, settings);
+    let geometry = segments::Geometry::of(stack, &labels);
+    let signals = quality::signals(stack, &labels, &intensities, &geometry);
+    let quality = quality::grade(stack, &labels, &signals);
+    let mut measures = mass::measures(stack, &labels, settings, quality, signals);
+    let withheld = measures.lv_mass.reason();
+    let directions = segments::directions(&geometry, &intensities, settings, withheld);
+    measures.segments = segments::measure(stack, &labels, &geometry, directions, settings.chords);
+    measures.review_flags = review::flags(stack, &labels, &geometry, &measures, settings);
     Ok((labels, measures))
 }
 
 #[cfg(test)]
+mod analytic_tests;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod truth_tests;

@@ -1,15 +1,21 @@
 //! Rule-based image quality and the proof of polarity, from intensities under the labels.
 
+use super::segments::{Geometry, motion_mm};
 use crate::domain::labels::{Label, Region, Segmentation};
-use crate::domain::measures::{Quality, QualityGrade};
+use crate::domain::measures::{Quality, QualityGrade, Signals};
+use crate::domain::segments::{SliceRing, SliceRole};
 use crate::domain::stack::{Stack, StackFlag};
 use crate::failure::{Code, Failure};
 
 /// Cavity-to-remote contrast in units of the remote SD below which a stack is limited, and not usable.
 const LIMITED_CONTRAST_SD: f64 = 2.0;
 const UNUSABLE_CONTRAST_SD: f64 = 0.5;
-/// Largest jump of the ventricle's centre between neighbouring slices, mm, that is still called good.
+/// Largest shift of the ventricle's centre between neighbouring slices against its straight axis, mm, still called good.
 const MOTION_LIMIT_MM: f64 = 9.0;
+/// Share of the circumference that must have a wall in every ring but the most basal one, %.
+const RING_COVERAGE: f64 = 75.0;
+/// Cavity-to-remote contrast in units of noise below which a stack is limited.
+const LIMITED_CONTRAST_NOISE: f64 = 4.0;
 /// Fewest slices with myocardium for an unreserved mass.
 const FEW_SLICES: usize = 5;
 
@@ -62,69 +68,82 @@ impl Intensities {
         Ok(())
     }
 
+    /// An intensity on the scale on which remote myocardium is 0 and the cavity is 1.
+    pub(super) fn relative(&self, value: f64) -> Option<f64> {
+        let range = self.cavity.mean - self.remote.mean;
+        (self.cavity.count > 0 && self.remote.count > 0 && range > 0.0).then(|| (value - self.remote.mean) / range)
+    }
+
     fn contrast_sd(&self) -> Option<f64> {
         let known = self.cavity.count > 0 && self.remote.count > 0 && self.remote.sd > 0.0;
         known.then(|| (self.cavity.mean - self.remote.mean) / self.remote.sd)
     }
 }
 
+/// What the grade is judged by.
+pub(super) fn signals(stack: &Stack, labels: &Segmentation, intensities: &Intensities, geometry: &Geometry) -> Signals {
+    let noise = noise(stack, labels);
+    let above_remote = |tissue: Stats| {
+        let known = tissue.count > 0 && intensities.remote.count > 0 && noise > 0.0;
+        known.then(|| (tissue.mean - intensities.remote.mean) / noise)
+    };
+    Signals {
+        blood_to_noise: above_remote(intensities.cavity),
+        scar_to_noise: above_remote(intensities.scar),
+        blood_to_remote_sd: intensities.contrast_sd(),
+        ring_coverage: ring_coverage(&geometry.slices),
+        motion_mm: motion_mm(geometry),
+    }
+}
+
+/// Noise from neighbouring pixels of remote myocardium: 1.4826 x median of the absolute differences / sqrt 2. Slow changes
+/// of the surface coils' sensitivity are not in it.
+fn noise(stack: &Stack, labels: &Segmentation) -> f64 {
+    let mut differences: Vec<f32> = Vec::new();
+    for (slice, labels) in stack.slices.iter().zip(&labels.slices) {
+        let remote = |index| labels.labels.get(index) == Some(&(Label::Myocardium as u8));
+        for ((r, c), value) in slice.pixels.indexed_iter().filter(|(index, _)| remote(*index)) {
+            for next in [(r + 1, c), (r, c + 1)].into_iter().filter(|index| remote(*index)) {
+                differences.extend(slice.pixels.get(next).map(|other| (other - value).abs()));
+            }
+        }
+    }
+    let middle = differences.len() / 2;
+    if differences.is_empty() {
+        return 0.0;
+    }
+    let (_, median, _) = differences.select_nth_unstable_by(middle, f32::total_cmp);
+    1.4826 * f64::from(*median) / std::f64::consts::SQRT_2
+}
+
+/// Smallest coverage of the rings; the ring with the least of all basal ones does not count: the outflow tract opens it.
+fn ring_coverage(slices: &[SliceRing]) -> Option<f64> {
+    let rings = slices.iter().filter(|slice| matches!(slice.role, SliceRole::Ring(_)));
+    let mut shares: Vec<f64> = rings.map(|slice| slice.coverage.0).collect();
+    shares.sort_by(f64::total_cmp);
+    shares.get(1).or(shares.first()).copied()
+}
+
 /// Grade with coded reasons.
-pub(super) fn grade(stack: &Stack, labels: &Segmentation, intensities: &Intensities) -> Quality {
+pub(super) fn grade(stack: &Stack, labels: &Segmentation, signals: &Signals) -> Quality {
     let mut reasons = Vec::new();
-    let contrast = intensities.contrast_sd();
-    let unusable = contrast.is_some_and(|contrast| contrast < UNUSABLE_CONTRAST_SD);
-    if contrast.is_some_and(|contrast| contrast < LIMITED_CONTRAST_SD) {
-        reasons.push("low-contrast-cavity-myocardium".to_owned());
-    }
-    if largest_jump_mm(stack, labels) > MOTION_LIMIT_MM {
-        reasons.push("motion-between-slices".to_owned());
-    }
-    if labels.slices.iter().filter(|slice| slice.count(Region::Myocardium) > 0).count() < FEW_SLICES {
-        reasons.push("few-slices".to_owned());
-    }
-    if stack.flags.iter().any(|flag| matches!(flag, StackFlag::NoGapInformation)) {
-        reasons.push("no-gap-information".to_owned());
-    }
-    let grade = match (unusable, reasons.is_empty()) {
+    let below = |value: Option<f64>, limit: f64| value.is_some_and(|value| value < limit);
+    let mut reason = |applies: bool, code: &str| {
+        if applies {
+            reasons.push(code.to_owned());
+        }
+    };
+    let walled = labels.slices.iter().filter(|slice| slice.count(Region::Myocardium) > 0).count();
+    reason(below(signals.blood_to_remote_sd, LIMITED_CONTRAST_SD), "low-contrast-cavity-myocardium");
+    reason(below(signals.blood_to_noise, LIMITED_CONTRAST_NOISE), "noise");
+    reason(signals.motion_mm > MOTION_LIMIT_MM, "motion-between-slices");
+    reason(below(signals.ring_coverage, RING_COVERAGE), "wall-incomplete");
+    reason(walled < FEW_SLICES, "few-slices");
+    reason(stack.flags.iter().any(|flag| matches!(flag, StackFlag::NoGapInformation)), "no-gap-information");
+    let grade = match (below(signals.blood_to_remote_sd, UNUSABLE_CONTRAST_SD), reasons.is_empty()) {
         (true, _) => QualityGrade::NotUsable,
         (false, true) => QualityGrade::Good,
         (false, false) => QualityGrade::Limited,
     };
     Quality { grade, reasons }
-}
-
-/// Largest distance between the centres of the ventricle in neighbouring slices, across the slice normal, mm. The
-/// ventricle's own obliquity against the stack is small; breath-hold shifts are not.
-fn largest_jump_mm(stack: &Stack, labels: &Segmentation) -> f64 {
-    let centres: Vec<Option<[f64; 3]>> = stack
-        .slices
-        .iter()
-        .zip(&labels.slices)
-        .map(|(slice, labels)| {
-            let pixels: Vec<(usize, usize)> = labels
-                .labels
-                .indexed_iter()
-                .filter(|(_, label)| **label != Label::Background as u8)
-                .map(|(index, _)| index)
-                .collect();
-            let count = pixels.len() as f64;
-            let (rows, columns) =
-                pixels.iter().fold((0.0, 0.0), |(r, c), (row, column)| (r + *row as f64, c + *column as f64));
-            (count > 0.0).then(|| slice.plane.to_patient(rows / count, columns / count))
-        })
-        .collect();
-    let Some(normal) = stack.slices.first().map(|slice| slice.plane.normal()) else {
-        return 0.0;
-    };
-    centres
-        .iter()
-        .zip(centres.iter().skip(1))
-        .filter_map(|(a, b)| Some(in_plane_distance((*a)?, (*b)?, normal)))
-        .fold(0.0, f64::max)
-}
-
-fn in_plane_distance(a: [f64; 3], b: [f64; 3], normal: [f64; 3]) -> f64 {
-    let step: [f64; 3] = std::array::from_fn(|i| b[i] - a[i]);
-    let along = crate::domain::stack::dot(step, normal);
-    (crate::domain::stack::dot(step, step) - along * along).max(0.0).sqrt()
 }

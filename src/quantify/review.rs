@@ -2,10 +2,13 @@
 
 use super::clean::dilate;
 use super::components::components;
+use super::segments::Geometry;
 use crate::config;
 use crate::domain::labels::{Label, Region, Segmentation, SliceLabels};
 use crate::domain::measures::{Measures, QualityGrade, ReviewFlag};
+use crate::domain::segments::SliceRole;
 use crate::domain::stack::{Stack, StackFlag};
+use crate::domain::units::Millilitres;
 use ndarray::Array2;
 
 /// Angular bins of the ring when asking whether all of it is enhanced.
@@ -15,6 +18,8 @@ const MIN_REMOTE_SHARE: f64 = 0.10;
 /// Scar-weighted mean Dice of the two scar models below which they disagree, and the scar mass from which it matters, g.
 const MIN_AGREEMENT: f64 = 0.4;
 const AGREEMENT_FROM_G: f64 = 3.0;
+/// Wall or scar apart from the ventricle that matters, g.
+const STRAY_FROM_G: f64 = 0.5;
 /// LV mass outside this range is not physiological for an adult heart, g.
 const LV_MASS_RANGE_G: std::ops::RangeInclusive<f64> = 30.0..=400.0;
 
@@ -22,6 +27,7 @@ const LV_MASS_RANGE_G: std::ops::RangeInclusive<f64> = 30.0..=400.0;
 pub(super) fn flags(
     stack: &Stack,
     labels: &Segmentation,
+    geometry: &Geometry,
     measures: &Measures,
     settings: &config::Quantify,
 ) -> Vec<ReviewFlag> {
@@ -38,6 +44,11 @@ pub(super) fn flags(
         (has(|f| matches!(f, StackFlag::MissingSlice { .. })), ReviewFlag::MissingSlice),
         (has(|f| matches!(f, StackFlag::DuplicatePosition { .. })), ReviewFlag::DuplicatePosition),
         (lv.is_some_and(|lv| !LV_MASS_RANGE_G.contains(&lv)), ReviewFlag::ImplausibleMass),
+        (geometry.apex_cut, ReviewFlag::ApexCutOff),
+        (geometry.base_cut, ReviewFlag::BaseCutOff),
+        (geometry.slices.iter().any(|slice| slice.role == SliceRole::Broken), ReviewFlag::BrokenRing),
+        (Millilitres(geometry.stray_ml()).myocardial_mass().0 > STRAY_FROM_G, ReviewFlag::ScarOutsideWall),
+        (geometry.axis.as_ref().is_some_and(|axis| axis.ends_disagree), ReviewFlag::BaseApexUnclear),
     ];
     rules.into_iter().filter(|(applies, _)| *applies).map(|(_, flag)| flag).collect()
 }

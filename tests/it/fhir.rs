@@ -4,6 +4,7 @@ use scargate::domain::identity::StudyIdentity;
 use scargate::domain::measures::{AbsentReason, Measured, Measures, Quality, QualityGrade, ReviewFlag};
 use scargate::domain::provenance::PipelineVersion;
 use scargate::domain::run::RunId;
+use scargate::domain::segments::Segments;
 use scargate::domain::submission::InputDigest;
 use scargate::domain::uid::Uid;
 use scargate::encode::fhir::{Facts, bundle};
@@ -42,6 +43,7 @@ fn nothing_usable() -> Measures {
     measures.burden = Measured::Absent(AbsentReason::MissingSlice);
     measures.no_reflow_mass = Measured::Absent(AbsentReason::WithheldForAccuracy);
     measures.no_reflow_of_myocardium = Measured::Absent(AbsentReason::NoMyocardium);
+    measures.segments = Segments::absent(absent);
     measures.review_flags = vec![ReviewFlag::ImageQuality, ReviewFlag::MissingSlice];
     measures
 }
@@ -70,6 +72,7 @@ fn bundles_pass_the_independent_validators() {
             revision: 1,
             device_serial: "scargate-test",
             assumed_offset: UtcOffset::UTC,
+            segments_in_one: false,
             issued: time::macros::datetime!(2026-03-04 05:06:07 UTC),
         })
         .unwrap();

@@ -11,6 +11,7 @@ mod observation;
 mod part;
 mod provenance;
 mod report;
+mod segments;
 mod when;
 
 use crate::domain::artefact::{Artefact, ArtefactKind};
@@ -53,6 +54,8 @@ pub struct Facts<'a> {
     pub device_serial: &'a str,
     /// Offset of the study's clock when its images do not state one; the result says that it was assumed.
     pub assumed_offset: UtcOffset,
+    /// Transmurality as one Observation with components instead of one Observation per segment.
+    pub segments_in_one: bool,
     /// When the result was made.
     pub issued: OffsetDateTime,
 }

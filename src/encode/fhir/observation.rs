@@ -2,7 +2,7 @@
 
 use super::line::{RUN_SYSTEM, identifier, line_identifier};
 use super::part::{self, Entry, concept, hl7, imaging_study, segmentation, set, subject, unsigned_meta};
-use super::{Facts, device, when};
+use super::{Facts, device, segments, when};
 use crate::domain::codes::{self, Code};
 use crate::domain::measures::{AbsentReason, Measured, QualityGrade};
 use crate::encode::EncodeError;
@@ -25,10 +25,11 @@ pub fn members(facts: &Facts<'_>) -> Result<Vec<Entry>, EncodeError> {
     for line in lines(facts) {
         entries.push(numeric(facts, line)?);
     }
+    entries.extend(segments::entries(facts)?);
     Ok(entries)
 }
 
-/// The numbers in the order in which they are read. Transmurality per segment joins here, one line per segment.
+/// The numbers of the whole ventricle in the order in which they are read.
 fn lines(facts: &Facts<'_>) -> Vec<Line> {
     let m = facts.measures;
     let grams = |value: Measured<crate::domain::units::Grams>| value.map(|v| v.0);
@@ -64,19 +65,28 @@ fn numeric(facts: &Facts<'_>, line: Line) -> Result<Entry, EncodeError> {
         return Err(EncodeError::Fhir("a line without a code".into()));
     };
     let mut resource = base(facts, &line.codes, line_identifier(&facts.identity.study, code, None), line.note);
-    match line.value {
+    set_value(&mut resource, line.value, line.unit, code.meaning)?;
+    Ok(Entry::replacing(facts, resource, line_identifier(&facts.identity.study, code, None)))
+}
+
+/// Puts a quantity, or the reason why there is none, into an Observation or a component.
+///
+/// # Errors
+/// When the value is not finite.
+pub fn set_value(target: &mut Value, value: Measured<f64>, unit: &str, what: &'static str) -> Result<(), EncodeError> {
+    match value {
         Measured::Value(value) => {
             let quantity = json!({
-                "value": rounded(value, code.meaning)?,
-                "unit": line.unit,
+                "value": rounded(value, what)?,
+                "unit": unit,
                 "system": "http://unitsofmeasure.org",
-                "code": line.unit,
+                "code": unit,
             });
-            set(&mut resource, "valueQuantity", Some(quantity));
+            set(target, "valueQuantity", Some(quantity));
         }
-        Measured::Absent(reason) => set(&mut resource, "dataAbsentReason", Some(absent(reason))),
+        Measured::Absent(reason) => set(target, "dataAbsentReason", Some(absent(reason))),
     }
-    Ok(Entry::replacing(facts, resource, line_identifier(&facts.identity.study, code, None)))
+    Ok(())
 }
 
 fn rounded(value: f64, what: &'static str) -> Result<f64, EncodeError> {
@@ -86,11 +96,15 @@ fn rounded(value: f64, what: &'static str) -> Result<f64, EncodeError> {
 
 fn absent(reason: AbsentReason) -> Value {
     let (code, display) = match reason {
-        AbsentReason::MissingSlice | AbsentReason::NoMyocardium | AbsentReason::ImageQuality => {
-            ("not-performed", "Not Performed")
-        }
+        AbsentReason::MissingSlice
+        | AbsentReason::NoMyocardium
+        | AbsentReason::ImageQuality
+        | AbsentReason::NoOrientation
+        | AbsentReason::NoRing
+        | AbsentReason::RingIncomplete
+        | AbsentReason::VentricleIncomplete => ("not-performed", "Not Performed"),
         AbsentReason::NotApplicable => ("not-applicable", "Not Applicable"),
-        AbsentReason::WithheldForAccuracy => ("unsupported", "Unsupported"),
+        AbsentReason::WithheldForAccuracy | AbsentReason::DirectionsEstimated => ("unsupported", "Unsupported"),
     };
     let mut concept = hl7("data-absent-reason", code, display);
     set(&mut concept, "text", Some(json!(reason.text())));
@@ -122,7 +136,7 @@ pub fn panel(facts: &Facts<'_>, members: &[Entry]) -> Entry {
 }
 
 /// What all Observations share.
-fn base(facts: &Facts<'_>, codes: &[Code], (system, value): (&str, String), note: Option<String>) -> Value {
+pub fn base(facts: &Facts<'_>, codes: &[Code], (system, value): (&str, String), note: Option<String>) -> Value {
     let effective = when::effective(facts.identity, facts.assumed_offset);
     let assumed = effective.as_ref().filter(|e| e.assumed_offset).map(|_| zone_note(facts));
     let notes: Vec<Value> = note

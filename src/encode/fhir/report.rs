@@ -3,7 +3,7 @@
 use super::line::{RUN_SYSTEM, identifier, line_identifier};
 use super::observation::zone_note;
 use super::part::{self, Entry, hl7, imaging_study, set, subject, unsigned_meta};
-use super::{Facts, when};
+use super::{Facts, segments, when};
 use crate::domain::codes::{self, Code};
 use crate::domain::measures::{Measured, QualityGrade};
 use crate::domain::units::{Grams, Percent};
@@ -59,6 +59,7 @@ fn conclusion(facts: &Facts<'_>) -> String {
     }
     let of_lv = percent(m.no_reflow_of_myocardium).ok().map(|share| format!("{share} of the LV mass"));
     sentence(&mut text, "No-reflow mass", &grams(m.no_reflow_mass), of_lv);
+    let _ = writeln!(text, "{}", segments::sentence(facts));
     for flag in &m.review_flags {
         let _ = writeln!(text, "For review: {}.", flag.text());
     }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::domain::artefact::DicomIdentity;
 use crate::domain::measures::{AbsentReason, ContourSensitivity, Measured, Quality, QualityGrade, ReviewFlag};
+use crate::domain::segments::{DirectionSource, Directions, Segments, Transmurality, TransmuralityClass};
 use crate::domain::uid::Uid;
 use crate::domain::units::{Grams, Percent};
 use std::collections::BTreeSet;
@@ -51,6 +52,7 @@ impl Case {
             revision: 1,
             device_serial: "scargate-1",
             assumed_offset: offset!(+2),
+            segments_in_one: false,
             issued: datetime!(2026-03-04 05:06:07 UTC),
         }
     }
@@ -89,21 +91,98 @@ fn identity() -> StudyIdentity {
 }
 
 fn measures() -> Measures {
+    let quality = Quality { grade: QualityGrade::Limited, reasons: vec!["low-contrast".into()] };
     Measures {
-        quality: Quality { grade: QualityGrade::Limited, reasons: vec!["low-contrast".into()] },
         lv_mass: Measured::Value(Grams(123.449)),
         scar_mass: Measured::Value(Grams(21.25)),
         burden: Measured::Value(Percent(17.21)),
         no_reflow_mass: Measured::Value(Grams(0.0)),
         no_reflow_of_myocardium: Measured::Value(Percent(0.0)),
-        no_reflow_of_scar: Measured::Absent(AbsentReason::NotApplicable),
         detection_limit: Percent(2.5),
         scar_mass_sensitivity: Measured::Value(ContourSensitivity { low: Grams(18.0), high: Grams(24.0) }),
-        slices: Vec::new(),
         slices_in_stack: 3,
-        stack_flags: Vec::new(),
         review_flags: vec![ReviewFlag::ImageQuality],
+        ..Measures::absent(quality, AbsentReason::NotApplicable)
     }
+}
+
+/// Segment 4 with scar, segment 2 absent, the others free of it.
+fn segments(source: DirectionSource) -> Segments {
+    let mut made = Segments::absent(AbsentReason::RingIncomplete);
+    made.directions = Measured::Value(Directions {
+        source,
+        base_to_apex: [0.0, 0.0, -1.0],
+        septum: [-1.0, 0.0, 0.0],
+        anterior_insertion_deg: 60.0,
+        slices_found: 5,
+        ends_disagree: false,
+    });
+    for segment in made.segments.iter_mut().filter(|s| s.segment != 2) {
+        let mean = Percent(if segment.segment == 4 { 50.04 } else { 0.0 });
+        let depth =
+            if mean.0 > 0.0 { Measured::Value(Percent(71.0)) } else { Measured::Absent(AbsentReason::NotApplicable) };
+        let (maximum, enhanced) = (Percent(1.8 * mean.0), Percent(mean.0));
+        let class = TransmuralityClass::of(mean);
+        segment.transmurality = Measured::Value(Transmurality { mean, maximum, depth, enhanced, class });
+    }
+    made
+}
+
+fn at_site<'a>(bundle: &'a Value, code: &str) -> &'a Value {
+    let site = |r: &&Value| r["bodySite"]["coding"][0]["code"] == code;
+    resources(bundle, "Observation").into_iter().find(site).unwrap()
+}
+
+#[test]
+fn every_segment_is_a_member_with_its_site_and_its_maximum() {
+    let mut case = Case::new();
+    case.measures.segments = segments(DirectionSource::Found);
+    let bundle = case.bundle();
+    let inferior = at_site(&bundle, "264846001");
+    assert_eq!(inferior["code"]["coding"][0]["code"], "LGE-TRANSM");
+    assert_eq!(inferior["valueQuantity"]["value"], 50.0);
+    let parts = inferior["component"].as_array().unwrap();
+    let value = |code: &str| parts.iter().find(|p| p["code"]["coding"][0]["code"] == code).unwrap();
+    assert_eq!(value("LGE-TRANSM-MAX")["valueQuantity"]["value"], 90.1);
+    assert_eq!(value("LGE-TRANSM-DEPTH")["valueQuantity"]["value"], 71.0);
+    let class = &value("LGE-TRANSM-CLASS")["valueCodeableConcept"]["coding"][0]["code"];
+    assert_eq!(class, "LGE-TC-75", "the class is of the unrounded mean");
+    let anteroseptal = at_site(&bundle, "396482007");
+    assert!(anteroseptal.get("valueQuantity").is_none() && anteroseptal.get("component").is_none());
+    assert_eq!(anteroseptal["dataAbsentReason"]["coding"][0]["code"], "not-performed");
+    let free = at_site(&bundle, "264850008");
+    assert_eq!(free["valueQuantity"]["value"], 0.0);
+    assert_eq!(free["component"][1]["dataAbsentReason"]["coding"][0]["code"], "not-applicable");
+    let text = resources(&bundle, "DiagnosticReport")[0]["conclusion"].as_str().unwrap();
+    assert!(text.contains("below 1 % elsewhere: 4 (50.0 / 90.1 %); some not given, less than half"), "{text}");
+}
+
+#[test]
+fn estimated_directions_keep_segments_here() {
+    let mut case = Case::new();
+    case.measures.segments = segments(DirectionSource::Estimated);
+    let bundle = case.bundle();
+    let inferior = at_site(&bundle, "264846001");
+    assert!(inferior.get("valueQuantity").is_none() && inferior.get("component").is_none());
+    assert_eq!(inferior["dataAbsentReason"]["text"], "anatomical directions are only estimated");
+    let text = resources(&bundle, "DiagnosticReport")[0]["conclusion"].as_str().unwrap();
+    assert!(text.contains("Transmurality by AHA segment: not given"), "{text}");
+}
+
+#[test]
+fn segments_fit_into_one_observation() {
+    let mut case = Case::new();
+    case.measures.segments = segments(DirectionSource::Given);
+    let facts = Facts { segments_in_one: true, ..case.facts() };
+    let bundle: Value = serde_json::from_slice(&bundle(&facts).unwrap().bytes).unwrap();
+    let all = observation(&bundle, "LGE-TRANSM-ALL");
+    let parts = all["component"].as_array().unwrap();
+    assert_eq!(parts.len(), 32);
+    assert_eq!(parts[6]["code"]["coding"][0]["code"], "LGE-TM-04");
+    assert_eq!(parts[6]["valueQuantity"]["value"], 50.0);
+    assert_eq!(parts[7]["valueQuantity"]["value"], 90.1);
+    assert!(parts[2]["dataAbsentReason"].is_object());
+    assert_eq!(observation(&bundle, "LGE-QUANT")["hasMember"].as_array().unwrap().len(), 8);
 }
 
 fn model(role: &str) -> ModelRef {
@@ -189,7 +268,7 @@ fn every_reference_inside_the_bundle_has_its_entry() {
     }
     assert!(seen > 20, "{seen}");
     let panel = observation(&bundle, "LGE-QUANT");
-    assert_eq!(panel["hasMember"].as_array().unwrap().len(), 7);
+    assert_eq!(panel["hasMember"].as_array().unwrap().len(), 23);
     assert_eq!(panel["hasMember"][0]["reference"], bundle["entry"][1]["fullUrl"]);
     assert_eq!(bundle["entry"][1]["resource"]["code"]["coding"][0]["code"], "LGE-QUALITY");
 }
@@ -232,7 +311,7 @@ fn provenance_names_images_models_and_software() {
     for needle in [case.digest.as_str(), case.pipeline.as_str(), &case.models[0].sha256, &case.seg.sha256(), "cpu"] {
         assert!(provenance.contains(needle), "{needle}");
     }
-    assert_eq!(resources(&bundle, "Provenance")[0]["target"].as_array().unwrap().len(), 9);
+    assert_eq!(resources(&bundle, "Provenance")[0]["target"].as_array().unwrap().len(), 25);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The private code system, as the FHIR resource that our Observations' codes point to.
 
-use crate::domain::codes::{PRIVATE_CODES, PRIVATE_SCHEME, PRIVATE_SCHEME_NAME, PRIVATE_SYSTEM};
+use crate::domain::codes::{PRIVATE_SCHEME, PRIVATE_SCHEME_NAME, PRIVATE_SYSTEM, private_codes};
 use actix_web::{HttpResponse, get};
 use serde_json::json;
 
@@ -8,7 +8,7 @@ use serde_json::json;
 #[get("/fhir/CodeSystem/lge")]
 pub(super) async fn code_system() -> HttpResponse {
     let concepts: Vec<_> =
-        PRIVATE_CODES.iter().map(|code| json!({ "code": code.value, "display": code.meaning })).collect();
+        private_codes().iter().map(|code| json!({ "code": code.value, "display": code.meaning })).collect();
     HttpResponse::Ok().content_type("application/fhir+json").json(json!({
         "resourceType": "CodeSystem",
         "id": "lge",

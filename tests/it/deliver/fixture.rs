@@ -17,6 +17,7 @@ use scargate::domain::identity::StudyIdentity;
 use scargate::domain::measures::{AbsentReason, Measured, Measures, Quality, QualityGrade};
 use scargate::domain::provenance::{IntendedUse, ModelRef, PipelineVersion};
 use scargate::domain::run::{RunId, RunState};
+use scargate::domain::segments::{DirectionSource, Directions, Segments, Transmurality, TransmuralityClass};
 use scargate::domain::stack::SourceFrame;
 use scargate::domain::submission::{InputDigest, Submission, Trigger};
 use scargate::domain::uid::Uid;
@@ -310,27 +311,48 @@ pub fn encode(identity: &StudyIdentity, run: RunId, revision: u32, scar: f64) ->
         revision,
         device_serial: "scargate-test",
         assumed_offset: UtcOffset::UTC,
+        segments_in_one: false,
         issued: datetime!(2026-03-04 05:06:07 UTC),
     })
     .unwrap()
 }
 
 pub fn measures(scar: f64) -> Measures {
+    let quality = Quality { grade: QualityGrade::Good, reasons: Vec::new() };
     Measures {
-        quality: Quality { grade: QualityGrade::Good, reasons: Vec::new() },
         lv_mass: Measured::Value(Grams(120.0)),
         scar_mass: Measured::Value(Grams(scar)),
         burden: Measured::Value(Percent(scar / 1.2)),
         no_reflow_mass: Measured::Value(Grams(0.0)),
         no_reflow_of_myocardium: Measured::Value(Percent(0.0)),
-        no_reflow_of_scar: Measured::Absent(AbsentReason::NotApplicable),
         detection_limit: Percent(2.5),
-        scar_mass_sensitivity: Measured::Absent(AbsentReason::NotApplicable),
-        slices: Vec::new(),
         slices_in_stack: 10,
-        stack_flags: Vec::new(),
-        review_flags: Vec::new(),
+        segments: segments(scar),
+        ..Measures::absent(quality, AbsentReason::NotApplicable)
     }
+}
+
+/// Segments whose mean is the scar mass in percent; segment 2 is absent.
+fn segments(scar: f64) -> Segments {
+    let mut segments = Segments::absent(AbsentReason::RingIncomplete);
+    segments.directions = Measured::Value(Directions {
+        source: DirectionSource::Found,
+        base_to_apex: [0.0, 0.0, -1.0],
+        septum: [-1.0, 0.0, 0.0],
+        anterior_insertion_deg: 60.0,
+        slices_found: 8,
+        ends_disagree: false,
+    });
+    for segment in segments.segments.iter_mut().filter(|segment| segment.segment != 2) {
+        segment.transmurality = Measured::Value(Transmurality {
+            mean: Percent(scar),
+            maximum: Percent(1.5 * scar),
+            depth: Measured::Absent(AbsentReason::NotApplicable),
+            enhanced: Percent(scar),
+            class: TransmuralityClass::of(Percent(scar)),
+        });
+    }
+    segments
 }
 
 /// A stand-in for the segmentation: what matters here is its UIDs and its bytes.
