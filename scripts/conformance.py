@@ -16,6 +16,7 @@ import sys
 import tempfile
 
 import check_fhir
+import check_measures
 import check_seg
 import pyrofile_validator
 
@@ -53,6 +54,7 @@ def judge(result: pathlib.Path, sources: pathlib.Path, validator) -> list[str]:
     args = check_seg.arguments([str(seg), "--sources", str(sources)])
     with contextlib.redirect_stdout(io.StringIO()):
         found = check_seg.findings(seg, args)
+        found += check_measures.findings(seg, json.loads((result / "measures.json").read_text()))
     found += dcmqi_findings(seg, result / "dcmqi")
     return found + check_fhir.findings(validator, json.loads((result / "bundle.json").read_text()))
 

@@ -146,9 +146,11 @@ fn table_of(measures: &Measures) -> Table {
         "slices with myocardium",
         Measured::Value(format!("{} of {}", measures.slices.len(), measures.slices_in_stack)),
     );
+    row("second opinion: FWHM in the same wall", text(measures.second_opinion.fwhm));
+    row("second opinion: 5 SD in the same wall", text(measures.second_opinion.five_sd));
     let places = &measures.segments;
-    row("  in the apical cap, in no segment", text(places.apical_cap.wall));
-    row("  in slices without a whole ring, in no segment", text(places.outside.wall));
+    row("  LV mass in the apical cap, in no segment", text(places.apical_cap.wall));
+    row("  LV mass in slices without a whole ring, in no segment", text(places.outside.wall));
     row("lesions (3-D)", Measured::Value(places.lesion_count.to_string()));
     let directions = places.directions.map(|directions| directions.source.text());
     row("anatomical directions", text(directions));

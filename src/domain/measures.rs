@@ -234,6 +234,23 @@ pub struct Signals {
     pub motion_mm: f64,
 }
 
+/// Scar mass by intensity thresholds inside the same wall: a second opinion on the model's scar, never evidence alone,
+/// because every threshold finds "scar" in healthy hearts. Not given where the model found none.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct SecondOpinion {
+    /// Full width at half maximum between remote and peak.
+    pub fwhm: Measured<Grams>,
+    /// Five standard deviations above remote.
+    pub five_sd: Measured<Grams>,
+}
+
+impl Default for SecondOpinion {
+    fn default() -> Self {
+        let absent = Measured::Absent(AbsentReason::NotApplicable);
+        Self { fwhm: absent, five_sd: absent }
+    }
+}
+
 /// A range that moving the contour by half a pixel either way gives; not a confidence interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ContourSensitivity {
@@ -275,6 +292,9 @@ pub struct Measures {
     /// What the image quality was judged by.
     #[serde(default)]
     pub signals: Signals,
+    /// Scar mass by thresholds.
+    #[serde(default)]
+    pub second_opinion: SecondOpinion,
     /// Everything by place.
     #[serde(default = "Segments::not_measured")]
     pub segments: Segments,
@@ -298,6 +318,7 @@ impl Measures {
             stack_flags: Vec::new(),
             review_flags: Vec::new(),
             signals: Signals::default(),
+            second_opinion: SecondOpinion::default(),
             segments: Segments::absent(reason),
         }
     }

@@ -4,7 +4,7 @@ use crate::config;
 use crate::config::NoReflow;
 use crate::domain::labels::{Region, Segmentation, SliceLabels};
 use crate::domain::measures::{
-    AbsentReason, ContourSensitivity, Measured, Measures, Quality, QualityGrade, Signals, SliceMeasures,
+    AbsentReason, ContourSensitivity, Measured, Measures, Quality, QualityGrade, SecondOpinion, Signals, SliceMeasures,
 };
 use crate::domain::segments::Segments;
 use crate::domain::stack::{Slice, Stack, StackFlag};
@@ -69,6 +69,7 @@ pub(super) fn measures(
         review_flags: Vec::new(),
         quality,
         signals,
+        second_opinion: SecondOpinion::default(),
         segments: Segments::not_measured(),
     }
 }

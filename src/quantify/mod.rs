@@ -19,8 +19,9 @@ pub use mass::volumes;
 
 use crate::config;
 use crate::domain::labels::{Region, Segmentation};
-use crate::domain::measures::Measures;
+use crate::domain::measures::{AbsentReason, Measured, Measures, SecondOpinion};
 use crate::domain::stack::Stack;
+use crate::domain::units::Grams;
 use crate::failure::{Code, Failure};
 
 /// Cleans the labels and measures them.
@@ -53,12 +54,26 @@ pub fn measure(
     let withheld = measures.lv_mass.reason();
     let directions = segments::directions(&geometry, &intensities, settings, withheld);
     measures.segments = segments::measure(stack, &labels, &geometry, directions, settings.chords);
+    measures.second_opinion = second_opinion(stack, &labels, measures.scar_mass);
     measures.review_flags = review::flags(stack, &labels, &geometry, &measures, settings);
     Ok((labels, measures))
 }
 
 #[cfg(test)]
 mod analytic_tests;
+/// Scar mass by thresholds, where the model found scar: without that gate they find some in every healthy heart.
+fn second_opinion(stack: &Stack, labels: &Segmentation, scar: Measured<Grams>) -> SecondOpinion {
+    let by = |rule| match (scar.reason(), scar.value()) {
+        (Some(reason), _) => Measured::Absent(reason),
+        (_, Some(mass)) if mass.0 > 0.0 => threshold::segment(stack, labels, rule)
+            .map_or(Measured::Absent(AbsentReason::NotApplicable), |found| {
+                Measured::Value(threshold::mass(stack, &found.masks))
+            }),
+        _ => Measured::Absent(AbsentReason::NotApplicable),
+    };
+    SecondOpinion { fwhm: by(threshold::Threshold::Fwhm), five_sd: by(threshold::Threshold::Sd(5.0)) }
+}
+
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

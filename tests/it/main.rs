@@ -13,6 +13,7 @@ mod fhir;
 mod journey;
 mod kills;
 mod ledger;
+mod measures;
 mod phantom;
 mod pipeline;
 mod queue;
