@@ -3,6 +3,7 @@
 use super::error::Error;
 use crate::domain::uid::Uid;
 use dicom_core::Tag;
+use dicom_object::InMemDicomObject;
 use serde_json::{Map, Value};
 
 /// A data set in the DICOM JSON model. `Debug` is redacted: it may name a patient.
@@ -70,6 +71,16 @@ impl Attributes {
         self.0.get(&key(tag))?.get("BulkDataURI")?.as_str()
     }
 
+    /// The same as a data set, less bulk data and values that do not fit their VR's form.
+    ///
+    /// # Errors
+    /// When it is not the DICOM JSON model.
+    pub(super) fn into_object(self) -> Result<InMemDicomObject, Error> {
+        let mut value = self.into_value();
+        drop_bulk(&mut value);
+        dicom_json::from_value(value).map_err(|_| Error::Protocol("metadata is not the DICOM JSON model"))
+    }
+
     #[cfg(test)]
     pub(super) fn of(value: Value) -> Self {
         match value {
@@ -84,6 +95,17 @@ impl Attributes {
 
     pub(super) fn into_value(self) -> Value {
         Value::Object(self.0)
+    }
+}
+
+/// Removes elements whose value stands elsewhere or in place as bytes: pixels, private blobs.
+fn drop_bulk(set: &mut Value) {
+    let Some(elements) = set.as_object_mut() else { return };
+    elements.retain(|_, element| element.get("BulkDataURI").is_none() && element.get("InlineBinary").is_none());
+    for element in elements.values_mut() {
+        if element.get("vr").and_then(Value::as_str) == Some("SQ") {
+            element.get_mut("Value").and_then(Value::as_array_mut).into_iter().flatten().for_each(drop_bulk);
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use crate::domain::uid::Uid;
 use crate::failure::Failure;
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
+use dicom_object::InMemDicomObject;
 use reqwest::StatusCode;
 use std::collections::BTreeSet;
 use time::Date;
@@ -128,6 +129,19 @@ impl Client {
     /// As [`Client::list_series`].
     pub async fn series_metadata(&self, study: &Uid, series: &Uid) -> Result<Vec<Attributes>, Failure> {
         Ok(self.metadata(&["studies", study.as_str(), "series", series.as_str(), "metadata"]).await?)
+    }
+
+    /// The header of one instance: all its attributes but bulk data, which includes the pixels.
+    ///
+    /// # Errors
+    /// As [`Client::list_series`]; `pacs-protocol` when the PACS answers with anything but one data set.
+    pub async fn instance_header(&self, study: &Uid, series: &Uid, sop: &Uid) -> Result<InMemDicomObject, Failure> {
+        let path = ["studies", study.as_str(), "series", series.as_str(), "instances", sop.as_str(), "metadata"];
+        let mut sets = self.metadata(&path).await?;
+        match (sets.pop(), sets.is_empty()) {
+            (Some(set), true) => Ok(set.into_object()?),
+            _ => Err(Error::Protocol("not exactly one data set for one instance").into()),
+        }
     }
 
     /// PatientID, its issuer and AccessionNumber as the PACS holds them now.

@@ -22,6 +22,16 @@ pub trait ReadSeek: Read + Seek + Send {}
 impl<T: Read + Seek + Send> ReadSeek for T {}
 
 impl SourceObject {
+    /// Size in bytes; 0 when a file is gone.
+    pub fn size(&self) -> u64 {
+        let file = |path: &std::path::Path| std::fs::metadata(path).map_or(0, |meta| meta.len());
+        match self {
+            Self::Memory(bytes) => bytes.len() as u64,
+            Self::Spooled(path) => file(path),
+            Self::File(path) => file(path),
+        }
+    }
+
     /// Opens the object for reading from its start.
     ///
     /// # Errors

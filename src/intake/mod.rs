@@ -5,6 +5,6 @@ mod inputs;
 mod poller;
 mod submit;
 
-pub use inputs::{Inputs, inputs};
+pub use inputs::{InputSeries, Inputs, inputs};
 pub use poller::Poller;
 pub use submit::{retry, submit};

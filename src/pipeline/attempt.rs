@@ -11,11 +11,12 @@ use crate::domain::source::SourceObject;
 use crate::domain::stack::SeriesDecision;
 use crate::domain::uid::Uid;
 use crate::failure::{Code, Failure};
-use crate::intake;
+use crate::intake::{self, InputSeries};
 use crate::store::{Claimed, Finished};
 use crate::study;
 use crate::telemetry::context;
 use crate::telemetry::events::{RunEntered, StepFinished};
+use dicom_object::InMemDicomObject;
 use serde_json::{Value, json};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -91,7 +92,9 @@ impl Attempt<'_> {
             () = self.stop.cancelled() => return Ok(End::Stopped),
         };
         let (run, token) = (self.claimed.run, self.claimed.token);
-        let outcome = [self.retrieve_event(EventOutcome::Success, json!({ "objects": retrieved.objects.len() }))];
+        let bytes: u64 = retrieved.objects.iter().map(SourceObject::size).sum();
+        let got = json!({ "objects": retrieved.objects.len(), "bytes": bytes, "series_left": retrieved.left.len() });
+        let outcome = [self.retrieve_event(EventOutcome::Success, got)];
         store.set_state(run, token, RunState::Retrieving, RunState::Analyzing, &outcome).await?;
         RunEntered { run, state: RunState::Analyzing, failure: None }.emit();
 
@@ -111,7 +114,8 @@ impl Attempt<'_> {
         Ok(before.is_some_and(|(_, selected)| selected == digest))
     }
 
-    /// Lists and fetches the MR series that are not ours; the intent is recorded before, a failure after.
+    /// Lists the MR series that are not ours and fetches those that could be the stack; the intent is recorded before, a
+    /// failure after.
     async fn retrieve(&self, times: &Times) -> Result<Retrieved, Failure> {
         let Shared { store, pacs, .. } = self.shared;
         let run = self.claimed.run;
@@ -124,7 +128,8 @@ impl Attempt<'_> {
         event.peer = Some("pacs".into());
         store.record(&[event]).await?;
 
-        let objects = match times.step(run, "retrieve", self.fetch(&inputs.series, Syntax::AsStored)).await {
+        let (series, left) = times.step(run, "look", self.look(&inputs.series)).await?;
+        let objects = match times.step(run, "retrieve", self.fetch(&series, Syntax::AsStored)).await {
             Ok(objects) => objects,
             Err(failure) => {
                 let detail = json!({ "code": failure.code.as_str() });
@@ -132,7 +137,37 @@ impl Attempt<'_> {
                 return Err(failure);
             }
         };
-        Ok(Retrieved { series: inputs.series, objects })
+        Ok(Retrieved { series, objects, left })
+    }
+
+    /// Sorts the series by a few headers of each: those to fetch, and those that cannot be the stack. A PACS that does
+    /// not show headers is asked once, and then for everything.
+    async fn look(&self, series: &[InputSeries]) -> Result<(Vec<Uid>, Vec<SeriesDecision>), Failure> {
+        let (mut wanted, mut left) = (Vec::new(), Vec::new());
+        let mut shows_headers = true;
+        for one in series {
+            let headers = if shows_headers { self.headers(one).await } else { Vec::new() };
+            shows_headers = !headers.is_empty();
+            match study::leave(&headers, &self.shared.config.study, &self.shared.config.limits)? {
+                Some(decision) => left.push(decision),
+                None => wanted.push(one.series.clone()),
+            }
+        }
+        Ok((wanted, left))
+    }
+
+    /// Headers of some images of a series; none when the PACS does not give all that were asked for.
+    async fn headers(&self, series: &InputSeries) -> Vec<InMemDicomObject> {
+        let Shared { pacs, .. } = self.shared;
+        let samples = series.samples().into_iter();
+        let asked = samples.map(|sop| pacs.instance_header(&self.claimed.study, &series.series, sop));
+        match futures::future::try_join_all(asked).await {
+            Ok(headers) => headers,
+            Err(failure) => {
+                tracing::info!(code = failure.code.as_str(), "the PACS shows no headers, all series are retrieved");
+                Vec::new()
+            }
+        }
     }
 
     async fn fetch(&self, series: &[Uid], syntax: Syntax) -> Result<Vec<SourceObject>, Failure> {
@@ -153,7 +188,7 @@ impl Attempt<'_> {
     /// Chooses the stack. Images that we cannot decode are fetched once more, decoded by the PACS. Where none is found,
     /// the reason for each series is recorded.
     async fn select(&self, retrieved: Retrieved, times: &Times) -> Result<Selection, Failure> {
-        let run = self.claimed.run;
+        let (run, left) = (self.claimed.run, retrieved.left);
         let mut selected = times.step(run, "select", self.compute_selection(retrieved.objects)).await?;
         if matches!(selected, Err(study::Error::NeedsTranscoding)) {
             let again = self.fetch(&retrieved.series, Syntax::ExplicitLittleEndian);
@@ -161,8 +196,12 @@ impl Attempt<'_> {
             selected = self.compute_selection(decoded).await?;
         }
         match selected {
-            Ok(selection) => Ok(selection),
-            Err(error) => {
+            Ok(mut selection) => {
+                selection.stack.decisions.extend(left);
+                Ok(selection)
+            }
+            Err(mut error) => {
+                error.add_decisions(left);
                 let series = decisions(error.decisions());
                 let failure = Failure::from(error);
                 let detail = json!({ "code": failure.code.as_str(), "series": series });
@@ -288,6 +327,8 @@ impl Attempt<'_> {
 struct Retrieved {
     series: Vec<Uid>,
     objects: Vec<SourceObject>,
+    /// Series whose headers told enough.
+    left: Vec<SeriesDecision>,
 }
 
 /// Why each series was taken or left, by series number: a UID has no place in an event.

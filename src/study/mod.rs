@@ -13,6 +13,7 @@ mod folder;
 mod geometry;
 mod header;
 mod identity;
+mod leave;
 mod pixels;
 mod read;
 
@@ -20,6 +21,7 @@ mod read;
 mod tests;
 
 pub use folder::{Folder, read_folder};
+pub use leave::leave;
 
 use crate::config;
 use crate::domain::source::SourceObject;
@@ -59,6 +61,13 @@ pub enum Error {
 impl Error {
     fn rejected(code: Code, detail: impl Into<String>) -> Self {
         Self::Rejected { code, detail: detail.into(), decisions: Vec::new() }
+    }
+
+    /// Adds decisions that were made before, from headers alone.
+    pub fn add_decisions(&mut self, more: Vec<SeriesDecision>) {
+        if let Self::Rejected { decisions, .. } = self {
+            decisions.extend(more);
+        }
     }
 
     /// The decisions on the series, where there are any.

@@ -381,3 +381,61 @@ async fn what_the_broker_lost_is_published_again() {
     assert_eq!(bench.queue.depths().await.unwrap().ready, 1);
     assert_eq!(reconciler.sweep().await.unwrap(), 0, "and once is enough");
 }
+
+/// Series that were fetched with their pixels, and the bytes that the ledger says came.
+async fn fetched(proxy: &FaultProxy, bench: &Bench, run: RunId) -> (usize, u64) {
+    let is_fetch = |target: &str| target.contains("/series/") && !target.contains("metadata");
+    let series = proxy.seen().iter().filter(|seen| seen.method == "GET" && is_fetch(&seen.target)).count();
+    let detail = bench.detail(run).await;
+    let event = detail.timeline.iter().find(|event| event.kind == "retrieve-outcome").unwrap();
+    let event: serde_json::Value = serde_json::from_str(&event.canonical).unwrap();
+    (series, event["detail"]["bytes"].as_u64().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_series_that_could_be_the_stack_are_fetched_and_why_is_recorded() {
+    let (mut bench, proxy) = Bench::behind_proxy().await;
+    let study = TestStudy::draw(&bench.servers, |spec| spec.phases(12));
+    study.upload().await;
+    let whole: usize = study.study.instances.iter().map(|instance| instance.to_bytes().unwrap().len()).sum();
+    let all: std::collections::BTreeSet<&str> = study.study.instances.iter().map(|i| i.series.as_str()).collect();
+    let run = bench.start(&study).await;
+    bench.start_worker().await;
+    let detail = bench.reaches(run, &[RunState::Delivering, RunState::Rejected, RunState::Failed]).await;
+    assert_eq!(detail.summary.state, RunState::Delivering, "{:?}", detail.summary);
+    let (series, bytes) = fetched(&proxy, &bench, run).await;
+    eprintln!("{} of {} series, {bytes} of {whole} bytes", series, all.len());
+    assert!(series < all.len() && bytes * 2 < whole as u64, "{series} of {}, {bytes} of {whole}", all.len());
+    let analysis = detail.timeline.iter().find(|event| event.kind == "analysis").unwrap();
+    let analysis: serde_json::Value = serde_json::from_str(&analysis.canonical).unwrap();
+    let decisions = analysis["detail"]["series"].as_array().unwrap();
+    assert_eq!(decisions.len(), all.len(), "each series has its reason: {decisions:?}");
+    assert_eq!(decisions.iter().filter(|decision| decision["taken"] == true).count(), 1);
+    let reasons: Vec<&str> = decisions.iter().map(|decision| decision["reason"].as_str().unwrap()).collect();
+    assert!(reasons.contains(&"no-inversion-recovery") && reasons.contains(&"localizer"), "{reasons:?}");
+    bench.stop_worker().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pacs_whose_headers_do_not_tell_is_asked_for_everything() {
+    let keeps_back = on("GET", "/metadata").edit(|answer| {
+        let mut sets: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        for set in sets.as_array_mut().unwrap() {
+            set.as_object_mut().unwrap().retain(|tag, _| tag != "00180020");
+        }
+        answer.body = serde_json::to_vec(&sets).unwrap();
+    });
+    for rule in [on("GET", "/metadata").status(501), on("GET", "/metadata").truncate(0.5), keeps_back] {
+        let (mut bench, proxy) = Bench::behind_proxy().await;
+        proxy.rule(rule);
+        let study = TestStudy::draw(&bench.servers, |spec| spec);
+        study.upload().await;
+        let whole: usize = study.study.instances.iter().map(|instance| instance.to_bytes().unwrap().len()).sum();
+        let run = bench.start(&study).await;
+        bench.start_worker().await;
+        bench.reaches(run, &[RunState::Delivering]).await;
+        let (_, bytes) = fetched(&proxy, &bench, run).await;
+        assert!(bytes * 10 > whole as u64 * 9, "{bytes} of {whole}");
+        bench.stop_worker().await;
+    }
+}
