@@ -40,18 +40,18 @@ install_packages() {
   [ -z "$made_policy" ] || as_root rm -f $policy
   if [ $rc != 0 ]; then tail -n 12 "$STATE/apt.log" >&2; die packages "apt-get install failed; the end of $STATE/apt.log is above"; fi
   if [ -d /run/systemd/system ]; then
-    for unit in postgresql rabbitmq-server orthanc; do
+    for unit in postgresql rabbitmq-server orthanc nginx; do
       case " $* " in *" $unit "*) as_root systemctl disable --quiet "$unit" 2>/dev/null || true ;; esac
     done
   fi
 }
 
 step_packages() {
-  local wanted="build-essential ca-certificates cmake curl dcmtk dicom3tools openssl orthanc orthanc-dicomweb pkg-config procps python3-venv rabbitmq-server util-linux"
+  local wanted="build-essential ca-certificates cmake curl dcmtk dicom3tools nginx-light openssl orthanc orthanc-dicomweb pkg-config procps python3-venv rabbitmq-server util-linux"
   compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || wanted="$wanted postgresql"
   if ! have dpkg-query; then
     local missing="" tool
-    for tool in cc cmake curl openssl setpriv flock dciodvfy dcmdump Orthanc rabbitmq-server; do have $tool || missing="$missing $tool"; done
+    for tool in cc cmake curl openssl setpriv flock nginx dciodvfy dcmdump Orthanc rabbitmq-server; do have $tool || missing="$missing $tool"; done
     [ -z "$missing" ] || die packages "not a Debian-like system, and these programs are missing:$missing. Install them and run this again."
     say packages "not a Debian-like system; the programs are there"
     return

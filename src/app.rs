@@ -1,6 +1,6 @@
 //! Configuration -> pools -> peers -> routes and workers; runs until shutdown.
 
-use crate::audit::sealer::Sealer;
+use crate::audit::sealer::{Sealer, seal_all};
 use crate::config::Config;
 use crate::deliver;
 use crate::dicomweb;
@@ -9,7 +9,7 @@ use crate::domain::events::{Event, EventKind};
 use crate::failure::{Code, Failure};
 use crate::http;
 use crate::infer::Engine;
-use crate::intake::Poller;
+use crate::intake::{self, Poller};
 use crate::lifecycle::Lifecycle;
 use crate::pipeline::{Reconciler, Worker};
 use crate::queue::Queue;
@@ -17,7 +17,11 @@ use crate::store::{self, Store};
 use clap::ValueEnum;
 use serde_json::json;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Notify;
+
+/// Time given to the record of a stop, after the grace period.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// What a process runs; one process can run all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -46,7 +50,6 @@ struct Parts {
     store: Store,
     queue: Queue,
     pacs: Arc<dicomweb::Client>,
-    poke: Arc<Notify>,
 }
 
 /// Runs the gateway until a stop signal, then drains.
@@ -73,11 +76,22 @@ pub async fn serve(config: Config, role: Role) -> Result<(), Failure> {
     }
     tracing::info!(role = ?role, version = env!("CARGO_PKG_VERSION"), "scargate runs");
     let ended = lifecycle.run(parts.config.server.grace()).await;
-    if let Err(failure) = announce(&parts, EventKind::ApplicationStop).await {
-        tracing::warn!(reason = %failure, "the stop could not be recorded");
+    match tokio::time::timeout(LAST_WORDS, record_stop(&parts, role)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(failure)) => tracing::warn!(reason = %failure, "the stop could not be recorded and sealed"),
+        Err(_) => tracing::warn!("the stop could not be recorded and sealed in time"),
     }
     parts.store.close().await;
     ended
+}
+
+/// Records the stop, and seals it: nobody else may be there to do so until the next start.
+async fn record_stop(parts: &Parts, role: Role) -> Result<(), Failure> {
+    announce(parts, EventKind::ApplicationStop).await?;
+    if role.runs(Role::Deliver) {
+        return Sealer::new(parts.store.clone(), &parts.config.audit)?.finish().await;
+    }
+    seal_all(&parts.store).await.map(|_| ())
 }
 
 async fn connect(config: Config) -> Result<Parts, Failure> {
@@ -85,7 +99,7 @@ async fn connect(config: Config) -> Result<Parts, Failure> {
     store.check_migrated().await?;
     let queue = Queue::new(&config.broker)?;
     let pacs = Arc::new(dicomweb::Client::new(&config.pacs, &config.limits, &config.spool)?);
-    Ok(Parts { config: Arc::new(config), store, queue, pacs, poke: Arc::new(Notify::new()) })
+    Ok(Parts { config: Arc::new(config), store, queue, pacs })
 }
 
 async fn load_models(config: &Arc<Config>) -> Result<Arc<Engine>, Failure> {
@@ -117,7 +131,6 @@ fn spawn_api(lifecycle: &mut Lifecycle, parts: &Parts, listener: std::net::TcpLi
         queue: parts.queue.clone(),
         pacs: Arc::clone(&parts.pacs),
         intake: parts.config.intake.clone(),
-        poke: Arc::clone(&parts.poke),
         provider: engine.map(|engine| engine.provider().to_owned()),
     };
     let (config, stop) = (Arc::clone(&parts.config), lifecycle.stop_token());
@@ -125,7 +138,12 @@ fn spawn_api(lifecycle: &mut Lifecycle, parts: &Parts, listener: std::net::TcpLi
 }
 
 fn spawn_intake(lifecycle: &mut Lifecycle, parts: &Parts) {
-    let (store, pacs, poke) = (parts.store.clone(), Arc::clone(&parts.pacs), Arc::clone(&parts.poke));
+    let (store, pacs, poke) = (parts.store.clone(), Arc::clone(&parts.pacs), Arc::new(Notify::new()));
+    let (heard, listening, stop) = (Arc::clone(&poke), store.clone(), lifecycle.stop_token());
+    lifecycle.spawn("webhook", async move {
+        intake::pass_webhooks(&listening, &heard, &stop).await;
+        Ok(())
+    });
     let poller = Poller::new(store, pacs, &parts.queue, parts.config.intake.clone(), poke);
     let stop = lifecycle.stop_token();
     lifecycle.spawn("poller", async move {

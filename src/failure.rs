@@ -15,6 +15,8 @@ pub enum Class {
         /// `Retry-After`, not yet clamped.
         retry_after: Option<Duration>,
     },
+    /// The peer refuses our credentials, or we do not trust its: work waits for whoever corrects them and then goes on by itself.
+    Credentials,
     /// Trying again would give the same answer.
     Permanent,
     /// The study cannot be processed as it is: a coded reason that a person can act on.
@@ -78,17 +80,19 @@ codes! {
     PatientMismatch, "patient-mismatch", 409, "the matching patient's birth date differs", "correct the demographics, then release";
     PatientChanged, "patient-changed", 409, "patient or accession number in the PACS changed since the analysis", "reprocess the study";
     OrderMismatch, "order-mismatch", 409, "the order belongs to another patient or is ambiguous", "correct the accession number, then release";
-    EhrChanged, "ehr-changed", 409, "a result was changed in the EHR by someone else", "decide which value stands, then release or discard";
+    EhrChanged, "ehr-changed", 409, "a result was changed in the EHR by someone else", "decide which value stands, then release with --overwrite or discard";
     NeedsReview, "needs-review", 409, "a rule holds the result until a person reviews it", "review the result";
     DestinationHeld, "destination-held", 409, "the destination is switched to hold", "release, or switch the destination on";
     OutputsDisagree, "outputs-disagree", 500, "values in the encoded outputs differ", "report it: nothing was sent";
     // Peers.
     PacsUnavailable, "pacs-unavailable", 503, "the PACS cannot be reached or answers with an error", "check the PACS; work goes on by itself";
-    PacsUnauthorized, "pacs-unauthorized", 502, "the PACS refuses our credentials", "check [pacs] credentials";
+    PacsUnauthorized, "pacs-unauthorized", 502, "the PACS refuses our credentials or rights", "correct the [pacs] credentials and restart; what was refused with status 401 waits and goes on by itself";
+    PacsUntrusted, "pacs-untrusted", 502, "the certificate of the PACS is not trusted", "set pacs.ca_file to the authority that issued it, or correct the certificate; work waits and goes on by itself";
     PacsRefused, "pacs-refused", 502, "the PACS refuses an object for good", "see the reason code in the delivery";
     PacsProtocol, "pacs-protocol", 502, "the PACS answered something that is not DICOMweb", "check the URL and the PACS version";
     EhrUnavailable, "ehr-unavailable", 503, "the EHR cannot be reached or answers with an error", "check the EHR; work goes on by itself";
-    EhrUnauthorized, "ehr-unauthorized", 502, "the EHR refuses our credentials or scopes", "check [ehr] client id, key and scopes";
+    EhrUnauthorized, "ehr-unauthorized", 502, "the EHR refuses our credentials or scopes", "correct [ehr] client id, key and scopes and restart; what was refused with status 401 or by the token endpoint waits and goes on by itself";
+    EhrUntrusted, "ehr-untrusted", 502, "the certificate of the EHR is not trusted", "set ehr.ca_file to the authority that issued it, or correct the certificate; work waits and goes on by itself";
     EhrRefused, "ehr-refused", 502, "the EHR refuses a resource for good", "see the OperationOutcome in the delivery";
     DatabaseUnavailable, "database-unavailable", 503, "the database cannot be reached", "check Postgres; work goes on by itself";
     BrokerUnavailable, "broker-unavailable", 503, "the message broker cannot be reached", "check RabbitMQ; work goes on by itself";
@@ -154,6 +158,11 @@ impl Failure {
         Self { class: Class::Rejected, code, detail: detail.into(), source: None }
     }
 
+    /// Our credentials are refused.
+    pub fn credentials(code: Code, detail: impl Into<String>) -> Self {
+        Self { class: Class::Credentials, code, detail: detail.into(), source: None }
+    }
+
     /// A person must decide.
     pub fn held(code: Code, detail: impl Into<String>) -> Self {
         Self { class: Class::Held, code, detail: detail.into(), source: None }
@@ -197,13 +206,33 @@ impl StdError for Failure {
     }
 }
 
+/// What is wrong with a peer's certificate, when that is what an error of a TLS client is about; without any name of a
+/// host.
+pub fn certificate_fault(error: &(dyn StdError + 'static)) -> Option<&'static str> {
+    let mut cause = Some(error);
+    while let Some(current) = cause {
+        let text = current.to_string();
+        // rustls' words (rustls::Error::InvalidCertificate); a test on a real server holds them fast.
+        if let Some((_, fault)) = text.split_once("invalid peer certificate") {
+            return Some(match () {
+                () if fault.contains("UnknownIssuer") => "its issuer is not trusted",
+                () if fault.contains("expired") => "it has expired",
+                () if fault.contains("not valid for") => "it is for another host name",
+                () => "it is not valid",
+            });
+        }
+        cause = current.source();
+    }
+    None
+}
+
 /// Exit status of the process for a failure (sysexits where one fits).
 pub fn exit_status(failure: &Failure) -> u8 {
     match (failure.class, failure.code) {
         (_, Code::ConfigInvalid) => 78,
         (Class::Transient { .. }, _) => 75,
         (Class::Rejected, _) => 65,
-        (Class::Held, _) => 77,
+        (Class::Held | Class::Credentials, _) => 77,
         (Class::Permanent, _) => 70,
     }
 }

@@ -68,6 +68,17 @@ impl Sealer {
         }
     }
 
+    /// Seals what the end of the process wrote, and signs it: after everything else stopped.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn finish(&self) -> Result<(), Failure> {
+        seal_all(&self.store).await?;
+        self.checkpoint().await;
+        // That a checkpoint was made is an event too.
+        seal_all(&self.store).await.map(|_| ())
+    }
+
     async fn checkpoint(&self) {
         let Some(checkpoints) = &self.checkpoints else { return };
         match checkpoints.make_if_grown(&self.store).await {

@@ -155,7 +155,16 @@ pub fn run(args: AuditArgs, config: &Config) -> Result<(), Failure> {
                 store.check_migrated().await?;
                 run_verify(&store, config, args).await
             }
-            AuditCommand::Export(args) => run_export(&connect(config).await?, args).await,
+            AuditCommand::Export(args) => {
+                // Neither does an export: studies are found by the erasable side table too.
+                let store = if config.audit.pseudonym_key.is_empty() {
+                    Store::connect_reader(&config.database).await?
+                } else {
+                    Store::connect(&config.database, &config.audit).await?
+                };
+                store.check_migrated().await?;
+                run_export(&store, args).await
+            }
             AuditCommand::Checkpoint(args) => run_checkpoint(&connect(config).await?, config, args).await,
             AuditCommand::Seal => {
                 println!("sealed {} events", seal_all(&connect(config).await?).await?);
@@ -230,7 +239,7 @@ async fn run_export(store: &Store, args: ExportArgs) -> Result<(), Failure> {
         ExportFormat::Fhir => Format::Fhir,
     };
     let subjects = match (&args.study, &args.patient) {
-        (Some(study), _) => Some(vec![store.pseudonyms().study(study)]),
+        (Some(study), _) => Some(store.subjects_of_study(study).await?),
         (None, Some(patient)) => Some(store.subjects_of_patient(patient).await?),
         (None, None) => None,
     };
@@ -243,7 +252,7 @@ async fn run_export(store: &Store, args: ExportArgs) -> Result<(), Failure> {
         "until": args.until.map(|t| t.format(&Rfc3339).unwrap_or_default()),
         "by_patient": args.patient.is_some(),
     });
-    store.record(&[event]).await?;
+    store.record_export(&event, subjects.as_deref().unwrap_or_default()).await?;
     let filter = EventFilter {
         run: args.run,
         subjects,

@@ -49,7 +49,7 @@ enum RunsCommand {
     /// Send messages that were put aside to the workers again.
     Redrive(RedriveArgs),
     /// Let a held or failed delivery go.
-    Release(OneDelivery),
+    Release(ReleaseArgs),
     /// Give a held or failed delivery up.
     Discard(OneDelivery),
 }
@@ -86,6 +86,16 @@ struct OneRun {
 struct OneDelivery {
     /// Id of the delivery, from `scargate runs show`.
     delivery: DeliveryId,
+}
+
+#[derive(Debug, Args)]
+struct ReleaseArgs {
+    /// Id of the delivery, from `scargate runs show`.
+    delivery: DeliveryId,
+    /// Replace what somebody changed in the EHR; only for a delivery held as `ehr-changed`. Never replaces what was signed
+    /// there. The audit trail keeps who decided it.
+    #[arg(long)]
+    overwrite: bool,
 }
 
 #[derive(Debug, Args)]
@@ -141,8 +151,16 @@ pub fn run(args: RunsArgs, config: &Config) -> Result<(), Failure> {
             }
             RunsCommand::Dead(args) => dead(&parts, &args).await,
             RunsCommand::Redrive(args) => redrive(&parts, &args).await,
-            RunsCommand::Release(args) => Ok(parts.store.release(args.delivery, &actor()).await?),
-            RunsCommand::Discard(args) => Ok(parts.store.discard(args.delivery, &actor()).await?),
+            RunsCommand::Release(args) => {
+                parts.store.release(args.delivery, &actor(), args.overwrite).await?;
+                println!("delivery {} will be sent", args.delivery);
+                Ok(())
+            }
+            RunsCommand::Discard(args) => {
+                parts.store.discard(args.delivery, &actor()).await?;
+                println!("delivery {} will not be sent", args.delivery);
+                Ok(())
+            }
         }
     })
 }

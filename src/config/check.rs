@@ -30,6 +30,7 @@ impl Config {
         self.check_peers(&mut faults);
         self.check_broker(&mut faults);
         self.check_numbers(&mut faults);
+        self.check_study(&mut faults);
         faults
     }
 
@@ -105,6 +106,14 @@ impl Config {
         if broker.prefix.is_empty() || !broker.prefix.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
         {
             faults.push(Fault::new("broker.prefix", "must be letters, digits, dot, dash or underscore"));
+        }
+    }
+
+    fn check_study(&self, faults: &mut Vec<Fault>) {
+        for (key, pattern) in [("study.include", &self.study.include), ("study.exclude", &self.study.exclude)] {
+            if let Err(error) = regex_lite::Regex::new(&format!("(?i){pattern}")) {
+                faults.push(Fault::new(key, format!("is not a regular expression: {error}")));
+            }
         }
     }
 

@@ -80,6 +80,11 @@ impl Breaker {
         self.open_until = None;
     }
 
+    /// The peer refuses us whatever we send: open at once.
+    pub fn trip(&mut self, now: Instant) {
+        self.open_until = now.checked_add(self.pause);
+    }
+
     /// The peer could not be reached or was not able to work. True when this opened the breaker.
     pub fn failed(&mut self, now: Instant) -> bool {
         self.failures = self.failures.saturating_add(1);

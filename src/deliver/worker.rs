@@ -4,7 +4,7 @@
 //! dies another takes the delivery over and finds out from the peer what arrived. The order per study is the store's.
 
 use super::backoff::{Backoff, Breaker};
-use super::ehr::{Ehr, Parcel};
+use super::ehr::{Ehr, Parcel, Undelivered};
 use super::pacs::Pacs;
 use crate::config::Config;
 use crate::dicomweb;
@@ -23,6 +23,8 @@ use tracing::{Instrument, Span};
 
 /// Deliveries that one worker sends at a time.
 const AT_ONCE: u32 = 4;
+/// Longest time between two attempts of a delivery while our credentials are refused; the breaker bounds their number.
+const CREDENTIALS_PAUSE: Duration = Duration::from_secs(60);
 /// Pause after the store could not be reached.
 const STORE_PAUSE: Duration = Duration::from_secs(2);
 
@@ -192,8 +194,16 @@ impl Worker {
             Some(ehr) => {
                 let receipt = self.store.last_receipt(&delivery.study, Destination::Ehr).await?;
                 let bundle = &delivery.artefact.bytes;
-                let parcel = Parcel { bundle, patient: &delivery.patient, receipt: receipt.as_ref() };
-                ehr.deliver(&parcel).await
+                let overwrite = delivery.overwrite;
+                let parcel = Parcel { bundle, patient: &delivery.patient, receipt: receipt.as_ref(), overwrite };
+                match ehr.deliver(&parcel).await {
+                    Ok(receipt) => Ok(receipt),
+                    Err(Undelivered { failure, written: None }) => Err(failure),
+                    Err(Undelivered { failure, written: Some(receipt) }) => {
+                        self.store.note_written(delivery.id, delivery.token, &receipt).await?;
+                        Err(failure)
+                    }
+                }
             }
         }
     }
@@ -233,6 +243,11 @@ impl Worker {
                 let written = self.store.defer(id, token, pause, &failure, &[]).await;
                 ("deferred", Some(failure), written)
             }
+            Class::Credentials => {
+                let pause = self.backoff.after(u32::MAX, None, &mut rand::rng()).min(CREDENTIALS_PAUSE);
+                let written = self.store.put_back(id, token, pause, &failure).await;
+                ("deferred", Some(failure), written)
+            }
             _ => {
                 let written = self.store.fail(id, token, &failure, None, &[]).await;
                 ("failed", Some(failure), written)
@@ -242,14 +257,18 @@ impl Worker {
 
     /// The breaker counts outages of its own peer: not refusals, and not trouble of the PACS on the way to the EHR.
     fn count(&mut self, failure: &Failure) {
-        let outage = match self.destination {
-            Destination::Pacs => Code::PacsUnavailable,
-            Destination::Ehr => Code::EhrUnavailable,
+        let (outage, refused) = match self.destination {
+            Destination::Pacs => (Code::PacsUnavailable, [Code::PacsUnauthorized, Code::PacsUntrusted]),
+            Destination::Ehr => (Code::EhrUnavailable, [Code::EhrUnauthorized, Code::EhrUntrusted]),
         };
-        if !failure.is_transient() {
+        let destination = self.destination.name();
+        if failure.class == Class::Credentials && refused.contains(&failure.code) {
+            tracing::error!(destination, code = failure.code.as_str(), "nothing is sent until a person corrects this");
+            self.breaker.trip(Instant::now());
+        } else if !failure.is_transient() {
             self.breaker.alive();
         } else if failure.code == outage && self.breaker.failed(Instant::now()) {
-            tracing::warn!(destination = self.destination.name(), "the breaker is open: nothing is sent for a while");
+            tracing::warn!(destination, "the breaker is open: nothing is sent for a while");
         }
     }
 }

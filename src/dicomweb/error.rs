@@ -1,7 +1,7 @@
 //! What can go wrong between us and the PACS, and what it means for the work at hand.
 
 use super::multipart;
-use crate::failure::{Class, Code, Failure};
+use crate::failure::{Class, Code, Failure, certificate_fault};
 use std::io;
 use std::time::Duration;
 
@@ -11,6 +11,9 @@ pub enum Error {
     /// No connection, TLS refused, or the connection broke.
     #[error("the connection to the PACS failed")]
     Connection(#[source] reqwest::Error),
+    /// The certificate of the PACS is not accepted.
+    #[error("{0}")]
+    Untrusted(&'static str),
     /// Nothing came (or could be sent) for the configured time.
     #[error("the PACS was silent for {0:?}")]
     Idle(Duration),
@@ -60,7 +63,10 @@ pub enum Error {
 impl Error {
     /// Wraps an error of the HTTP client, without its URL.
     pub(super) fn connection(error: reqwest::Error) -> Self {
-        Self::Connection(error.without_url())
+        match certificate_fault(&error) {
+            Some(fault) => Self::Untrusted(fault),
+            None => Self::Connection(error.without_url()),
+        }
     }
 
     /// Sorts a spool's I/O error.
@@ -92,6 +98,7 @@ impl Error {
     fn code(&self) -> Code {
         match self {
             Self::Connection(_) | Self::Idle(_) | Self::Partial => Code::PacsUnavailable,
+            Self::Untrusted(_) => Code::PacsUntrusted,
             Self::Deadline(_) => Code::StepTimeout,
             Self::Status { status: 401 | 403 | 407, .. } => Code::PacsUnauthorized,
             Self::Status { status: 413, .. } | Self::TooLarge(_) => Code::StudyTooLarge,
@@ -120,6 +127,8 @@ impl From<Error> for Failure {
         let class = match &error {
             Error::NotFound | Error::TooLarge(_) | Error::NotTranscodable => Class::Rejected,
             Error::Status { status: 413, .. } => Class::Rejected,
+            // 403 may be about this one study: credentials that work otherwise will not help.
+            Error::Status { status: 401 | 407, .. } | Error::Untrusted(_) => Class::Credentials,
             Error::Multipart(inner) if inner.is_limit() => Class::Rejected,
             Error::TwoPatients => Class::Held,
             // A full disk empties when other studies are done; a slow transfer may be quicker next time.
@@ -146,8 +155,8 @@ mod tests {
             assert!(matches!(failure.class, Class::Transient { .. }), "{status}");
             assert_eq!(failure.code, Code::PacsUnavailable, "{status}");
         }
-        for status in [401, 403] {
-            assert_eq!((failure(status).class, failure(status).code), (Class::Permanent, Code::PacsUnauthorized));
+        for (status, class) in [(401, Class::Credentials), (403, Class::Permanent)] {
+            assert_eq!((failure(status).class, failure(status).code), (class, Code::PacsUnauthorized));
         }
         for status in [400, 406, 409, 415, 501] {
             assert_eq!(

@@ -28,8 +28,6 @@ pub struct State {
     pub pacs: Arc<dicomweb::Client>,
     /// `[intake]`: the webhook's token.
     pub intake: config::Intake,
-    /// Wakes the poller.
-    pub poke: Arc<tokio::sync::Notify>,
     /// What this process runs, for readiness: the models' provider when it has a worker.
     pub provider: Option<String>,
 }

@@ -4,7 +4,9 @@
 mod inputs;
 mod poller;
 mod submit;
+mod webhook;
 
 pub use inputs::{InputSeries, Inputs, inputs};
 pub use poller::Poller;
 pub use submit::{retry, submit};
+pub use webhook::pass_webhooks;

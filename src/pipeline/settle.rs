@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 /// The database is asked again for this long before a message is put off instead.
 pub(super) const PERSIST_FOR: Duration = Duration::from_secs(60);
+/// Least time between two attempts of a run while our credentials are refused: more may lock an account.
+const CREDENTIALS_PAUSE: Duration = Duration::from_secs(60);
 const PERSIST_FIRST: Duration = Duration::from_millis(250);
 const PERSIST_LAST: Duration = Duration::from_secs(5);
 
@@ -22,6 +24,8 @@ enum Next {
     Reject,
     /// Another attempt after this.
     Retry(Duration),
+    /// Another attempt after this; the one that ended does not count.
+    Wait(Duration),
     /// The run ends `failed`.
     Fail,
 }
@@ -35,6 +39,7 @@ impl Worker {
             Class::Transient { retry_after } if claimed.attempt < self.shared.config.broker.max_attempts => {
                 Next::Retry(ladder.after_attempt(claimed.attempt, retry_after))
             }
+            Class::Credentials => Next::Wait(ladder.at_least(CREDENTIALS_PAUSE)),
             Class::Transient { .. } | Class::Permanent | Class::Held => Next::Fail,
         }
     }
@@ -51,6 +56,10 @@ impl Worker {
                 let write = || store.fail_attempt(run, token, &failure, retry, &[]);
                 (RunState::Received, persist(write).await)
             }
+            Next::Wait(delay) => {
+                let write = || store.fail_attempt(run, token, &failure, Retry::Uncounted(delay), &[]);
+                (RunState::Received, persist(write).await)
+            }
             Next::Fail => {
                 let write = || store.fail_attempt(run, token, &failure, Retry::Never, &[]);
                 (RunState::Failed, persist(write).await)
@@ -59,7 +68,7 @@ impl Worker {
         match written {
             Ok(()) => {
                 RunEntered { run, state, failure: Some(&failure) }.emit();
-                if let Next::Retry(delay) = next {
+                if let Next::Retry(delay) | Next::Wait(delay) = next {
                     self.publish_retry(claimed, delay).await;
                 }
                 Outcome::Done

@@ -98,7 +98,7 @@ impl Store {
         insert(&mut tx, &self.pseudonyms, &event).await?;
         insert_all(&mut tx, &self.pseudonyms, events).await?;
         let state = settle_run(&mut tx, &self.pseudonyms, run).await?;
-        super::outbox::notify(&mut tx).await?;
+        super::listen::notify_outbox(&mut tx).await?;
         tx.commit().await?;
         Ok(state)
     }

@@ -226,6 +226,47 @@ impl Store {
             .await?)
     }
 
+    /// Pseudonyms of a study, for [`EventFilter::subjects`]: by the key, and by the side table for those without a key.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn subjects_of_study(&self, study: &Uid) -> Result<Vec<String>> {
+        let mut found: Vec<String> = sqlx::query_scalar("SELECT pseudonym FROM audit_subjects WHERE study_uid = $1")
+            .bind(study.as_str())
+            .fetch_all(&self.pool)
+            .await?;
+        let keyed = self.pseudonyms.study(study);
+        if !found.contains(&keyed) {
+            found.push(keyed);
+        }
+        Ok(found)
+    }
+
+    /// Records an export, before it is made. The auditor's role, which may insert nothing, records it through a function
+    /// of the database, under the name that it logged in with; `subjects` are the pseudonyms that it asks about.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn record_export(&self, event: &Event, subjects: &[String]) -> Result<()> {
+        let (may_insert, user): (bool, String) =
+            sqlx::query_as("SELECT has_table_privilege('audit_events', 'INSERT'), session_user::text")
+                .fetch_one(&self.pool)
+                .await?;
+        if may_insert {
+            return self.record(std::slice::from_ref(event)).await;
+        }
+        let event = Event { actor: format!("{user}/{}", event.actor), ..event.clone() };
+        let (id, recorded) = (Uuid::now_v7(), canonical::to_micros(OffsetDateTime::now_utc()));
+        let text = canonical::of(&event, id, recorded, subjects.first().map(String::as_str));
+        sqlx::query("SELECT audit_record_export($1, $2, $3)")
+            .bind(id)
+            .bind(recorded)
+            .bind(text)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
     /// Who stands behind pseudonyms; those that were erased are missing.
     ///
     /// # Errors

@@ -98,7 +98,8 @@ fn migrate_error(error: MigrateError) -> StoreError {
     }
 }
 
-/// Least rights: the app role has INSERT and SELECT only on the ledger, the auditor only reads it. Repeated on each
+/// Least rights: the app role has INSERT and SELECT only on the ledger, the auditor only reads it and records
+/// exports of his own. Repeated on each
 /// migrate, so that a role named later gets its rights.
 async fn grant(connection: &mut PgConnection, app: &str, auditor: &str) -> Result<()> {
     let (app, auditor) = (role(app)?, role(auditor)?);
@@ -113,6 +114,7 @@ async fn grant(connection: &mut PgConnection, app: &str, auditor: &str) -> Resul
         format!("GRANT SELECT, INSERT, UPDATE, DELETE ON audit_subjects TO {app}"),
         format!("GRANT EXECUTE ON FUNCTION audit_make_partitions(integer) TO {app}"),
         format!("GRANT SELECT ON {LEDGER_TABLES}, audit_pending, audit_subjects TO {auditor}"),
+        format!("GRANT EXECUTE ON FUNCTION audit_record_export(uuid, timestamptz, text) TO {auditor}"),
     ];
     for statement in statements {
         sqlx::query(AssertSqlSafe(statement)).execute(&mut *connection).await.map_err(|error| match error {

@@ -2,6 +2,7 @@
 
 use super::artefacts::ArtefactRow;
 use super::audit::{insert, insert_all};
+use super::listen::notify_outbox;
 use super::rows::{count, json, parse, seconds, short, uid};
 use super::{Result, Store, StoreError, Tx};
 use crate::audit::pseudonym::Pseudonyms;
@@ -11,17 +12,13 @@ use crate::domain::events::{Event, EventKind, EventOutcome};
 use crate::domain::identity::PatientKey;
 use crate::domain::run::{FencingToken, RunId, RunState};
 use crate::domain::uid::Uid;
-use crate::failure::Failure;
+use crate::failure::{Code, Failure};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sqlx::postgres::PgListener;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 use uuid::Uuid;
-
-/// Channel on which new deliveries are announced.
-const CHANNEL: &str = "scargate_outbox";
 
 /// Identity of a delivery; may stand in logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -62,6 +59,8 @@ pub struct ClaimedDelivery {
     pub patient: PatientKey,
     /// What is sent, byte for byte.
     pub artefact: Artefact,
+    /// A person decided that it may replace what somebody changed at the peer.
+    pub overwrite: bool,
     /// W3C traceparent of the work that made the result.
     pub trace_context: Option<String>,
 }
@@ -77,6 +76,7 @@ struct DeliveryRow {
     attempts: i32,
     patient_key: Option<Value>,
     trace_context: Option<String>,
+    overwrite: bool,
     #[sqlx(flatten)]
     artefact: ArtefactRow,
 }
@@ -128,14 +128,16 @@ impl Store {
         rows.into_iter().map(DeliveryRow::into_domain).collect()
     }
 
-    /// What the peer answered to the last delivery of a study: which versions of ours it holds.
+    /// What the peer answered to the last delivery of a study, or took of one that failed midway: which versions of ours
+    /// it holds.
     ///
     /// # Errors
     /// Of the database.
     pub async fn last_receipt(&self, study: &Uid, destination: Destination) -> Result<Option<Value>> {
         let row: Option<(Value,)> = sqlx::query_as(
             "SELECT response FROM deliveries
-             WHERE study_uid = $1 AND destination = $2 AND state = 'delivered' AND response IS NOT NULL
+             WHERE study_uid = $1 AND destination = $2 AND response IS NOT NULL
+               AND (state = 'delivered' OR jsonb_exists(response, 'incomplete'))
              ORDER BY revision DESC, position DESC LIMIT 1",
         )
         .bind(study.as_str())
@@ -192,6 +194,36 @@ impl Store {
     ) -> Result<RunState> {
         let change = Change { failure: Some(failure), delay, ..Change::to(DeliveryState::Pending) };
         self.finish_delivery(id, token, change, EventOutcome::MinorFailure, events).await
+    }
+
+    /// Try again after `delay`, without counting the attempt: nothing could be sent for want of credentials.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`] when another worker holds it.
+    pub async fn put_back(
+        &self,
+        id: DeliveryId,
+        token: FencingToken,
+        delay: Duration,
+        failure: &Failure,
+    ) -> Result<RunState> {
+        let change = Change { failure: Some(failure), delay, uncounted: true, ..Change::to(DeliveryState::Pending) };
+        self.finish_delivery(id, token, change, EventOutcome::MinorFailure, &[]).await
+    }
+
+    /// Keeps what an attempt wrote at the peer before it failed, so that the next one, or the next revision, knows it.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`] when another worker holds it.
+    pub async fn note_written(&self, id: DeliveryId, token: FencingToken, receipt: &Value) -> Result<()> {
+        let done =
+            sqlx::query("UPDATE deliveries SET response = $3 WHERE id = $1 AND fence = $2 AND state = 'sending'")
+                .bind(id.0)
+                .bind(token.0)
+                .bind(receipt)
+                .execute(&self.pool)
+                .await?;
+        if done.rows_affected() == 1 { Ok(()) } else { Err(StoreError::LeaseLost) }
     }
 
     /// A person must act before it is sent.
@@ -252,18 +284,19 @@ impl Store {
         insert_all(&mut tx, &self.pseudonyms, events).await?;
         let run_state = settle_run(&mut tx, &self.pseudonyms, run).await?;
         if matches!(state, DeliveryState::Delivered | DeliveryState::Cancelled) {
-            notify(&mut tx).await?;
+            notify_outbox(&mut tx).await?;
         }
         tx.commit().await?;
         Ok(run_state)
     }
 
-    /// A person lets a held or failed delivery go.
+    /// A person lets a held or failed delivery go. With `overwrite` it may replace what somebody changed in the EHR.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`]; [`StoreError::Conflict`] when it is neither held nor failed or its run was replaced.
-    pub async fn release(&self, id: DeliveryId, actor: &str) -> Result<()> {
-        self.decide(id, actor, DeliveryState::Pending).await
+    /// [`StoreError::NotFound`]; [`StoreError::Conflict`] when it is neither held nor failed or its run was replaced, or
+    /// when it shall overwrite and is not held as `ehr-changed`.
+    pub async fn release(&self, id: DeliveryId, actor: &str, overwrite: bool) -> Result<()> {
+        self.decide(id, actor, DeliveryState::Pending, overwrite).await
     }
 
     /// A person decides that a delivery is not to be sent.
@@ -271,10 +304,10 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`]; [`StoreError::Conflict`] when it was sent already or is being sent.
     pub async fn discard(&self, id: DeliveryId, actor: &str) -> Result<()> {
-        self.decide(id, actor, DeliveryState::Cancelled).await
+        self.decide(id, actor, DeliveryState::Cancelled, false).await
     }
 
-    async fn decide(&self, id: DeliveryId, actor: &str, next: DeliveryState) -> Result<()> {
+    async fn decide(&self, id: DeliveryId, actor: &str, next: DeliveryState, overwrite: bool) -> Result<()> {
         let mut tx = self.begin().await?;
         // The run is locked before its delivery, as everywhere.
         let found: Option<(Uuid, String, String, String)> = sqlx::query_as(
@@ -292,16 +325,19 @@ impl Store {
             if next == DeliveryState::Pending { &["held", "failed"] } else { &["pending", "held", "failed"] };
         let done = sqlx::query(
             "UPDATE deliveries SET state = $2, next_attempt_at = clock_timestamp(), attempts = 0, updated_at = now(),
-                 code = CASE WHEN $2 = 'pending' THEN NULL ELSE code END
-             WHERE id = $1 AND state = ANY($3)",
+                 code = CASE WHEN $2 = 'pending' THEN NULL ELSE code END, overwrite = $4
+             WHERE id = $1 AND state = ANY($3) AND (NOT $4 OR code = $5)",
         )
         .bind(id.0)
         .bind(next.name())
         .bind(from)
+        .bind(overwrite)
+        .bind(Code::EhrChanged.as_str())
         .execute(&mut *tx)
         .await?;
         if done.rows_affected() != 1 {
-            return Err(StoreError::Conflict(format!("the delivery's state does not allow it to become {next}")));
+            let only = if overwrite { ", or it is not held as ehr-changed" } else { "" };
+            return Err(StoreError::Conflict(format!("the delivery's state does not allow it to become {next}{only}")));
         }
         let mut event = Event::ours(EventKind::DeliveryHold);
         event.actor = actor.to_owned();
@@ -309,50 +345,15 @@ impl Store {
         event.study = Some(uid("runs", "study_uid", &study)?);
         event.peer = Some(destination);
         event.detail = json!({ "delivery": id, "to": next.name() });
+        if overwrite {
+            event.detail["overwrite"] = json!(true);
+        }
         insert(&mut tx, &self.pseudonyms, &event).await?;
         settle_run(&mut tx, &self.pseudonyms, RunId(run)).await?;
-        notify(&mut tx).await?;
+        notify_outbox(&mut tx).await?;
         tx.commit().await?;
         Ok(())
     }
-
-    /// Listens for new deliveries, so that they leave at once; looking at intervals stays necessary.
-    ///
-    /// # Errors
-    /// Of the database.
-    pub async fn outbox_listener(&self) -> Result<OutboxListener> {
-        let mut listener = PgListener::connect_with(&self.pool).await?;
-        listener.listen(CHANNEL).await?;
-        Ok(OutboxListener(listener))
-    }
-}
-
-/// Wakes a delivery worker.
-#[derive(Debug)]
-pub struct OutboxListener(PgListener);
-
-impl OutboxListener {
-    /// Waits for a notification, at most `longest`. Returns at once after a lost connection, which is made anew.
-    ///
-    /// # Errors
-    /// Of the database.
-    pub async fn wait(&mut self, longest: Duration) -> Result<()> {
-        match tokio::time::timeout(longest, self.0.try_recv()).await {
-            Ok(received) => {
-                received?;
-                // Several results committed together need one look.
-                while self.0.next_buffered().is_some() {}
-                Ok(())
-            }
-            Err(_) => Ok(()),
-        }
-    }
-}
-
-/// Wakes the delivery workers when the transaction commits.
-pub(super) async fn notify(tx: &mut Tx) -> Result<()> {
-    sqlx::query("SELECT pg_notify($1, '')").bind(CHANNEL).execute(&mut **tx).await?;
-    Ok(())
 }
 
 struct Change<'a> {
@@ -360,11 +361,13 @@ struct Change<'a> {
     failure: Option<&'a Failure>,
     response: Option<&'a Value>,
     delay: Duration,
+    /// The attempt does not count.
+    uncounted: bool,
 }
 
 impl Change<'_> {
     fn to(next: DeliveryState) -> Self {
-        Self { next, failure: None, response: None, delay: Duration::ZERO }
+        Self { next, failure: None, response: None, delay: Duration::ZERO, uncounted: false }
     }
 }
 
@@ -388,7 +391,8 @@ async fn apply(
     let row: Option<(String, String)> = sqlx::query_as(
         "UPDATE deliveries SET state = $3, code = $4, detail = $5, response = coalesce($6, response),
              next_attempt_at = clock_timestamp() + make_interval(secs => $7), lease_until = NULL, updated_at = now(),
-             delivered_at = CASE WHEN $3 = 'delivered' THEN clock_timestamp() END
+             delivered_at = CASE WHEN $3 = 'delivered' THEN clock_timestamp() END,
+             attempts = greatest(attempts - $8, 0)
          WHERE id = $1 AND fence = $2 AND state = 'sending' RETURNING study_uid, destination",
     )
     .bind(id.0)
@@ -398,6 +402,7 @@ async fn apply(
     .bind(change.failure.map(|f| short(&f.detail)))
     .bind(change.response)
     .bind(seconds(change.delay))
+    .bind(i32::from(change.uncounted))
     .fetch_optional(&mut **tx)
     .await?;
     let Some((study, destination)) = row else { return Err(StoreError::LeaseLost) };
@@ -421,7 +426,7 @@ async fn release_expired(tx: &mut Tx, destination: Destination) -> Result<()> {
 
 async fn load(tx: &mut Tx, ids: &[Uuid]) -> Result<Vec<DeliveryRow>> {
     Ok(sqlx::query_as(
-        "SELECT d.id, d.fence, d.run_id, d.study_uid, d.revision, d.destination, d.attempts,
+        "SELECT d.id, d.fence, d.run_id, d.study_uid, d.revision, d.destination, d.attempts, d.overwrite,
                 r.patient_key, r.trace_context, a.kind, a.name, a.sop_class, a.sop_instance, a.series, b.bytes
          FROM deliveries d JOIN runs r ON r.id = d.run_id JOIN artefacts a ON a.id = d.artefact_id
               JOIN blobs b ON b.sha256 = a.sha256
@@ -446,6 +451,7 @@ impl DeliveryRow {
             patient: json("runs", "patient_key", self.patient_key.ok_or(missing)?)?,
             artefact: self.artefact.into_domain()?,
             trace_context: self.trace_context,
+            overwrite: self.overwrite,
         })
     }
 }

@@ -1,7 +1,8 @@
 //! What the broker may have lost, and what people ask of a run: retry, cancel.
 
 use super::audit::insert;
-use super::outbox::{notify, reopen};
+use super::listen::notify_outbox;
+use super::outbox::reopen;
 use super::rows::{parse, seconds, uid};
 use super::runs::{end_attempt, state_event};
 use super::{Result, Store, StoreError, Tx};
@@ -68,7 +69,7 @@ impl Store {
             RunState::Failed | RunState::Delivering => {
                 if redeliver(&mut tx, run).await? {
                     reopen(&mut tx, &self.pseudonyms, run, &study, state.name()).await?;
-                    notify(&mut tx).await?;
+                    notify_outbox(&mut tx).await?;
                     RunState::Delivering
                 } else if state == RunState::Failed {
                     start_again(&mut tx, run, state).await?

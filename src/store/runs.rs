@@ -64,6 +64,8 @@ pub struct Claimed {
 pub enum Retry {
     /// Another attempt after this time.
     After(Duration),
+    /// Another attempt after this time; the one that ended is not counted.
+    Uncounted(Duration),
     /// None: the run ends `failed`.
     Never,
 }
@@ -244,10 +246,17 @@ impl Store {
     ) -> Result<()> {
         let (next, outcome, delay) = match retry {
             Retry::After(delay) => (RunState::Received, EventOutcome::MinorFailure, delay),
+            Retry::Uncounted(delay) => (RunState::Received, EventOutcome::MinorFailure, delay),
             Retry::Never => (RunState::Failed, EventOutcome::SeriousFailure, Duration::ZERO),
         };
         let mut tx = self.begin().await?;
         self.end_claimed(&mut tx, run, token, next, outcome, Some(failure), ("failed", delay)).await?;
+        if matches!(retry, Retry::Uncounted(_)) {
+            sqlx::query("UPDATE runs SET attempts = greatest(attempts - 1, 0) WHERE id = $1")
+                .bind(run.0)
+                .execute(&mut *tx)
+                .await?;
+        }
         insert_all(&mut tx, &self.pseudonyms, events).await?;
         tx.commit().await?;
         Ok(())

@@ -12,6 +12,7 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracerProvider;
+use std::io::IsTerminal;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -46,7 +47,9 @@ pub fn init(settings: &config::Telemetry) -> Result<Guard, Failure> {
     let guard = exporters(&settings.otlp_endpoint)?;
     let filter =
         EnvFilter::try_new(&settings.log).map_err(|_| invalid("telemetry.log is not a list of tracing directives"))?;
+    // Colours are for people at a terminal: in a file they are noise.
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(true);
+    let lines = lines.with_ansi(std::io::stderr().is_terminal());
     let lines = match settings.format {
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),

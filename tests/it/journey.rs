@@ -52,3 +52,25 @@ async fn a_stop_signal_ends_the_process_cleanly() {
     eventually("a consumer", PATIENCE, async || gateway.log().contains("consuming").then_some(())).await;
     assert_eq!(gateway.terminate(), Some(0), "{}", gateway.log());
 }
+
+#[tokio::test]
+async fn a_webhook_reaches_the_poller_of_another_process() {
+    let mut stage = Stage::new(Models::Dense).await;
+    // Nothing is looked for at intervals: only the webhook starts anything.
+    stage.config.set("intake.poll", false);
+    let api = stage.gateway("api").await;
+    let intake = stage.gateway("intake").await;
+    let (study, _) = stage.arrive().await;
+    eventually("the intake runs", PATIENCE, async || intake.log().contains("scargate runs").then_some(())).await;
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let call = async |token: &str| {
+        let request = client.post(api.url("/hooks/pacs")).header("X-Webhook-Token", token);
+        request.send().await.unwrap().status().as_u16()
+    };
+    assert_eq!(call("guess").await, 401);
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    assert!(stage.run(&api, &study).await.is_none(), "nobody called");
+    assert_eq!(call(stage.servers.secret("webhook-token").trim()).await, 202);
+    let run = stage.reaches(&api, &study, &["received"]).await;
+    assert_eq!(run["trigger"], "webhook");
+}

@@ -3,8 +3,10 @@
 
 mod support;
 mod telemetry;
+mod tls;
 
 mod analyze;
+mod cli;
 mod deliver;
 mod dicomweb;
 mod evaluate;

@@ -439,3 +439,24 @@ async fn a_pacs_whose_headers_do_not_tell_is_asked_for_everything() {
         bench.stop_worker().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_waits_while_the_pacs_refuses_our_credentials_and_goes_on_by_itself() {
+    let (mut bench, proxy) = Bench::behind_proxy().await;
+    let mut config = (*bench.config).clone();
+    config.broker.max_attempts = 1;
+    bench.config = Arc::new(config);
+    let study = TestStudy::draw(&bench.servers, |spec| spec);
+    study.upload().await;
+    let run = bench.start(&study).await;
+    proxy.rule(on("*", "/dicom-web").status(401));
+    bench.start_worker().await;
+    let two_tries = async || bench.detail(run).await.attempts.iter().filter(|a| a.ended_at.is_some()).count() >= 2;
+    eventually("two refused attempts", PATIENCE, async || two_tries().await.then_some(())).await;
+    let waiting = bench.reaches(run, &[RunState::Received]).await;
+    assert_eq!(waiting.summary.failure_code.as_deref(), Some("pacs-unauthorized"));
+    assert_eq!(waiting.summary.attempts, 0, "more tries than max_attempts, none of them counted");
+    proxy.clear();
+    bench.reaches(run, &[RunState::Delivering]).await;
+    bench.stop_worker().await;
+}

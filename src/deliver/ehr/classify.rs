@@ -6,7 +6,8 @@ use std::time::Duration;
 /// Sorts a status that is not a success. `retry_after` as the peer sent it; `outcome` the codes of its OperationOutcome.
 pub fn failure(status: u16, retry_after: Option<Duration>, outcome: &str) -> Failure {
     let (class, code) = match status {
-        401 | 403 => (Class::Permanent, Code::EhrUnauthorized),
+        401 => (Class::Credentials, Code::EhrUnauthorized),
+        403 => (Class::Permanent, Code::EhrUnauthorized),
         // The peer is busy, or another writer was quicker: the next attempt reads again what is there.
         408 | 409 | 425 | 429 => (Class::Transient { retry_after }, Code::EhrUnavailable),
         // A precondition of ours does not hold: somebody else changed or doubled a resource.
@@ -32,7 +33,7 @@ mod tests {
         let transient = Class::Transient { retry_after: wait };
         let table = [
             (400, Class::Permanent, Code::EhrRefused),
-            (401, Class::Permanent, Code::EhrUnauthorized),
+            (401, Class::Credentials, Code::EhrUnauthorized),
             (403, Class::Permanent, Code::EhrUnauthorized),
             (404, Class::Permanent, Code::EhrRefused),
             (405, Class::Permanent, Code::EhrRefused),

@@ -4,7 +4,7 @@ use super::classify;
 use super::matching::is_id;
 use crate::config;
 use crate::deliver::backoff;
-use crate::failure::{Code, Failure};
+use crate::failure::{Code, Failure, certificate_fault};
 use bytes::BytesMut;
 use futures::StreamExt;
 use reqwest::{Method, RequestBuilder, header};
@@ -97,6 +97,9 @@ fn type_and_id(location: &str) -> Option<String> {
 
 /// No complete answer: the peer may or may not have done the work.
 fn unavailable(error: reqwest::Error) -> Failure {
+    if let Some(fault) = certificate_fault(&error) {
+        return Failure::credentials(Code::EhrUntrusted, fault);
+    }
     let what = match () {
         () if error.is_timeout() => "timed out",
         () if error.is_connect() => "no connection",

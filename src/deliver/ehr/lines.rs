@@ -23,6 +23,12 @@ pub struct Existing {
     resource: Value,
 }
 
+impl Existing {
+    fn receipt(&self) -> Value {
+        json!({ "id": self.id, "version": self.version })
+    }
+}
+
 /// All lines of a result that the EHR holds, by line.
 #[derive(Debug, Clone, Default)]
 pub struct Lines(BTreeMap<String, Existing>);
@@ -96,8 +102,8 @@ impl Lines {
     /// wrote last (`receipt`) and nobody signed or withdrew it.
     ///
     /// # Errors
-    /// Held with `ehr-changed`.
-    pub fn may_be_replaced(&self, bundle: &Value, receipt: Option<&Value>) -> Result<(), Failure> {
+    /// Held with `ehr-changed`. With `overwrite`, by a person's decision, only for what was signed or withdrawn.
+    pub fn may_be_replaced(&self, bundle: &Value, receipt: Option<&Value>, overwrite: bool) -> Result<(), Failure> {
         for resource in resources(bundle) {
             let Some(existing) = self.get(resource) else { continue };
             if same(resource, &existing.resource) {
@@ -107,6 +113,9 @@ impl Lines {
             let status = existing.resource["status"].as_str().unwrap_or_default();
             if !matches!(status, "preliminary" | "registered") {
                 return held("a line of the result was signed or withdrawn in the EHR");
+            }
+            if overwrite {
+                continue;
             }
             if identifier(resource, RUN_SYSTEM) == identifier(&existing.resource, RUN_SYSTEM) {
                 return held("a line of this very result has other values in the EHR");
@@ -126,10 +135,22 @@ impl Lines {
     /// What we wrote, to be compared with when the next revision replaces it. Holds ids and versions of the EHR, no
     /// values and nothing of the patient.
     pub fn receipt(&self, mode: &str) -> Value {
-        let line = |(line, existing): (&String, &Existing)| {
-            (line.clone(), json!({ "id": existing.id, "version": existing.version }))
-        };
-        json!({ "mode": mode, "lines": self.0.iter().map(line).collect::<Map<String, Value>>() })
+        let lines = self.0.iter().map(|(line, existing)| (line.clone(), existing.receipt()));
+        json!({ "mode": mode, "lines": lines.collect::<Map<String, Value>>() })
+    }
+
+    /// The receipt of a delivery that failed midway: lines that stand as we send them now, and for the others what was
+    /// written before. `None` when none of this delivery stands yet.
+    pub fn incomplete(&self, bundle: &Value, before: Option<&Value>) -> Option<Value> {
+        let mut lines = before.and_then(|receipt| receipt["lines"].as_object()).cloned().unwrap_or_default();
+        let ours = resources(bundle).filter(|resource| self.holds(resource));
+        let stand: Vec<(&str, Value)> =
+            ours.filter_map(|resource| Some((line_of(resource)?, self.get(resource)?.receipt()))).collect();
+        let all = resources(bundle).filter(|resource| line_of(resource).is_some()).count();
+        let incomplete = json!({ "written": stand.len(), "of": all });
+        let any = !stand.is_empty();
+        lines.extend(stand.into_iter().map(|(line, receipt)| (line.to_owned(), receipt)));
+        any.then(|| json!({ "mode": "single", "incomplete": incomplete, "lines": lines }))
     }
 }
 
@@ -188,18 +209,18 @@ mod tests {
     fn a_predecessor_is_replaced_only_in_the_version_that_we_wrote() {
         let ours = bundle(line("r2", 3.0));
         let receipt = stored(line("r1", 2.0), "4").receipt("transaction");
-        assert!(stored(line("r1", 2.0), "4").may_be_replaced(&ours, Some(&receipt)).is_ok());
+        assert!(stored(line("r1", 2.0), "4").may_be_replaced(&ours, Some(&receipt), false).is_ok());
         for (lines, receipt) in [
-            (stored(line("r1", 2.0), "5"), Some(&receipt)),
+            (stored(line("r1", 2.0), "5"), Some(&receipt), false),
             (stored(line("r1", 2.0), "4"), None),
-            (stored(line("r2", 9.0), "4"), Some(&receipt)),
+            (stored(line("r2", 9.0), "4"), Some(&receipt), false),
         ] {
-            assert_eq!(lines.may_be_replaced(&ours, receipt).unwrap_err().code, Code::EhrChanged);
+            assert_eq!(lines.may_be_replaced(&ours, receipt, false).unwrap_err().code, Code::EhrChanged);
         }
         let mut signed = line("r1", 2.0);
         signed["status"] = "final".into();
         assert!(
-            stored(signed, "4").may_be_replaced(&ours, Some(&receipt)).is_err(),
+            stored(signed, "4").may_be_replaced(&ours, Some(&receipt), false).is_err(),
             "no unread number replaces a signed one"
         );
     }

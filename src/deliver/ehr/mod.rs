@@ -34,6 +34,22 @@ pub struct Parcel<'a> {
     pub patient: &'a PatientKey,
     /// What the last delivery of this study wrote.
     pub receipt: Option<&'a Value>,
+    /// A person decided that what was changed in the EHR gives way.
+    pub overwrite: bool,
+}
+
+/// A delivery that failed, and what of it stands in the EHR all the same: only where resources go one by one.
+pub struct Undelivered {
+    /// Why.
+    pub failure: Failure,
+    /// The receipt of what was written.
+    pub written: Option<Value>,
+}
+
+impl From<Failure> for Undelivered {
+    fn from(failure: Failure) -> Self {
+        Self { failure, written: None }
+    }
 }
 
 impl Ehr {
@@ -70,45 +86,54 @@ impl Ehr {
     ///
     /// # Errors
     /// Held: `patient-*`, `order-mismatch`, `ehr-changed`. Transient and permanent ones as the EHR answers.
-    pub async fn deliver(&self, parcel: &Parcel<'_>) -> Result<Value, Failure> {
+    pub async fn deliver(&self, parcel: &Parcel<'_>) -> Result<Value, Undelivered> {
         let internal = |text: &str| Failure::permanent(Code::Internal, text);
         let stored: Value = serde_json::from_slice(parcel.bundle).map_err(|_| internal("the bundle is not JSON"))?;
         let named = bind::named(&stored);
         if named.patient_id.trim() != parcel.patient.patient_id.trim() {
-            return Err(internal("the bundle and the run name different patients"));
+            return Err(internal("the bundle and the run name different patients").into());
         }
         let capability = self.client.capability().await?;
         let matched = matching::find(&self.client, &self.config, &named).await?;
         let bundle = bind::reduce(bind::bind(stored, &matched), &capability);
-        let mode = if capability.transaction { Mode::Transaction } else { Mode::Single };
-        let mode = match self.write(&bundle, parcel.receipt, mode).await {
+        let mut mode = if capability.transaction { Mode::Transaction } else { Mode::Single };
+        let written = match self.write(&bundle, parcel, &mut mode).await {
             // Somebody was quicker: perhaps an earlier request of ours whose answer was lost. Look once more.
-            Err(failure) if failure.code == Code::EhrChanged => self.write(&bundle, parcel.receipt, mode).await?,
-            result => result?,
+            Err(failure) if failure.code == Code::EhrChanged => self.write(&bundle, parcel, &mut mode).await,
+            result => result,
         };
+        if let Err(failure) = written {
+            let written = if mode == Mode::Single { self.incomplete(&bundle, parcel.receipt).await } else { None };
+            return Err(Undelivered { failure, written });
+        }
         let lines = Lines::read(&self.client, &bundle).await?;
         if !lines.hold(&bundle) {
-            return Err(Failure::transient(Code::EhrUnavailable, "the EHR does not show what it accepted yet"));
+            return Err(Failure::transient(Code::EhrUnavailable, "the EHR does not show what it accepted yet").into());
         }
         Ok(lines.receipt(mode.name()))
     }
 
-    /// Writes what is not there yet.
-    async fn write(&self, bundle: &Value, receipt: Option<&Value>, mode: Mode) -> Result<Mode, Failure> {
+    /// What stands of a delivery that failed midway, as far as the EHR answers.
+    async fn incomplete(&self, bundle: &Value, before: Option<&Value>) -> Option<Value> {
+        Lines::read(&self.client, bundle).await.ok()?.incomplete(bundle, before)
+    }
+
+    /// Writes what is not there yet; `mode` becomes single when the EHR refuses transactions after all.
+    async fn write(&self, bundle: &Value, parcel: &Parcel<'_>, mode: &mut Mode) -> Result<(), Failure> {
         let lines = Lines::read(&self.client, bundle).await?;
-        lines.may_be_replaced(bundle, receipt)?;
-        if mode == Mode::Transaction {
+        lines.may_be_replaced(bundle, parcel.receipt, parcel.overwrite)?;
+        if *mode == Mode::Transaction {
             // All or nothing: when the lines are there, so is the rest.
             if lines.hold(bundle) {
-                return Ok(mode);
+                return Ok(());
             }
             let capability = self.client.capability().await?;
             match write::transaction(&self.client, bundle, &lines, &capability).await? {
-                Sent::Accepted => return Ok(mode),
+                Sent::Accepted => return Ok(()),
                 Sent::NotOffered => tracing::warn!("the EHR declares transactions and refuses one; writing one by one"),
             }
         }
-        write::single(&self.client, bundle, &lines).await?;
-        Ok(Mode::Single)
+        *mode = Mode::Single;
+        write::single(&self.client, bundle, &lines).await
     }
 }

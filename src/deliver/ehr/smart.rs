@@ -172,7 +172,7 @@ fn refusal(answer: &Answer) -> Failure {
     let code = value["error"]
         .as_str()
         .filter(|code| code.len() < 40 && code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
-    Failure::permanent(Code::EhrUnauthorized, format!("the token endpoint answered {}", code.unwrap_or("an error")))
+    Failure::credentials(Code::EhrUnauthorized, format!("the token endpoint answered {}", code.unwrap_or("an error")))
 }
 
 fn malformed(text: &str) -> Failure {

@@ -4,6 +4,7 @@ use crate::failure::Code;
 use crate::http::{Problem, State};
 use crate::store::DeliveryId;
 use actix_web::{HttpResponse, post, web};
+use serde::Deserialize;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -13,10 +14,22 @@ fn delivery_id(text: &str) -> Result<DeliveryId, Problem> {
     Uuid::parse_str(text).map(DeliveryId).map_err(|_| Problem::new(Code::NotFound, "no such delivery"))
 }
 
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct ReleaseBody {
+    /// Replace what somebody changed in the EHR (`ehr-changed`).
+    overwrite: bool,
+}
+
 /// Sends a held or failed delivery after all.
 #[post("/api/v1/deliveries/{delivery}/release")]
-pub(super) async fn release(state: web::Data<State>, delivery: web::Path<String>) -> Result<HttpResponse, Problem> {
-    state.store.release(delivery_id(&delivery)?, LOCAL_CALLER).await?;
+pub(super) async fn release(
+    state: web::Data<State>,
+    delivery: web::Path<String>,
+    body: Option<web::Json<ReleaseBody>>,
+) -> Result<HttpResponse, Problem> {
+    let overwrite = body.is_some_and(|body| body.overwrite);
+    state.store.release(delivery_id(&delivery)?, LOCAL_CALLER, overwrite).await?;
     Ok(HttpResponse::Accepted().json(json!({ "state": "pending" })))
 }
 

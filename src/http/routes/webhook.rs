@@ -1,4 +1,4 @@
-//! The PACS says that a study changed. This only hastens the poller, whose rule of completeness still decides.
+//! The PACS says that a study changed. This only hastens the pollers, in whatever process they are; their rule of completeness still decides.
 
 use crate::failure::Code;
 use crate::http::{Problem, State};
@@ -13,6 +13,6 @@ pub(super) async fn pacs(request: HttpRequest, state: web::Data<State>) -> Resul
     if expected.is_empty() || !bool::from(given.ct_eq(expected)) {
         return Err(Problem::new(Code::Unauthorized, "X-Webhook-Token is missing or wrong"));
     }
-    state.poke.notify_one();
+    state.store.pass_on_webhook().await?;
     Ok(HttpResponse::Accepted().finish())
 }

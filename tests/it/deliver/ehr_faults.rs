@@ -72,7 +72,6 @@ async fn an_ehr_that_is_down_or_silent_gets_it_when_it_is_back() {
 #[tokio::test]
 async fn a_refusal_ends_the_delivery_at_once_with_its_code() {
     let table = [
-        (401, DeliveryState::Failed, "ehr-unauthorized"),
         (403, DeliveryState::Failed, "ehr-unauthorized"),
         (422, DeliveryState::Failed, "ehr-refused"),
         (412, DeliveryState::Held, "ehr-changed"),
@@ -109,5 +108,29 @@ async fn two_workers_on_one_outbox_send_once() {
     assert_eq!((one.state, two.state), (DeliveryState::Delivered, DeliveryState::Delivered));
     let transactions = fixture.ehr.seen().iter().filter(|seen| seen.target == BASE).count();
     assert_eq!(transactions, 1);
+    fixture.assert_one_set(&patient).await;
+}
+
+#[tokio::test]
+async fn results_wait_for_whoever_corrects_the_credentials_and_then_go_by_themselves() {
+    let (mut fixture, patient, _) = Fixture::with_patient().await;
+    fixture.config.set("deliver.max_attempts", 2).set("deliver.breaker_open_secs", 1);
+    // Each attempt asks twice: a token that was refused is renewed once.
+    fixture.ehr.rule(on("POST", BASE).exactly().first(6).status(401));
+    let run = fixture.enqueue_bundle(20.0).await;
+    let waiting = async {
+        loop {
+            let delivery = fixture.delivery(run).await;
+            if delivery.code.as_deref() == Some("ehr-unauthorized") && delivery.state == DeliveryState::Pending {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let (delivery, ()) = tokio::join!(fixture.settle(run, Destination::Ehr), waiting);
+    assert_eq!(delivery.state, DeliveryState::Delivered, "{:?}", delivery.detail);
+    let tries = fixture.ehr.seen().iter().filter(|seen| seen.target == BASE).count();
+    assert_eq!(tries, 7, "more attempts than max_attempts, none of the refused ones counted");
+    assert_eq!(delivery.attempts, 1);
     fixture.assert_one_set(&patient).await;
 }

@@ -100,7 +100,7 @@ async fn what_a_person_released_goes_once_the_cause_is_gone() {
     let held = fixture.settle(run, Destination::Ehr).await;
     assert_eq!(held.code.as_deref(), Some("patient-not-found"));
     let patient = fixture.add_patient(json!({})).await;
-    fixture.store.release(held.id, "dr.test").await.unwrap();
+    fixture.store.release(held.id, "dr.test", false).await.unwrap();
     assert_eq!(fixture.settle(run, Destination::Ehr).await.state, DeliveryState::Delivered);
     fixture.assert_one_set(&patient).await;
 }

@@ -103,3 +103,50 @@ async fn types_that_are_refused_when_written_do_not_stop_the_values() {
     settle_delivered(&mut fixture, 1).await;
     fixture.assert_one_set(&patient).await;
 }
+
+#[tokio::test]
+async fn a_refusal_midway_is_known_and_continued_after_a_release() {
+    let (mut fixture, patient, _) = Fixture::with_patient().await;
+    fixture.ehr.rule(declares(no_transactions));
+    fixture.ehr.rule(on("POST", "/fhir/Observation").exactly().nth(3).status(422));
+    let run = fixture.enqueue_bundle(20.0).await;
+    let refused = fixture.settle(run, Destination::Ehr).await;
+    assert_eq!((refused.state, refused.code.as_deref()), (DeliveryState::Failed, Some("ehr-refused")));
+    let written = fixture.held("Observation", &patient).await;
+    assert_eq!(written.len(), 2, "the refusal came at the third");
+    let receipt = refused.response.unwrap();
+    assert_eq!(receipt["incomplete"]["written"], 2, "{receipt}");
+    for observation in &written {
+        let id = format!("Observation/{}", observation["id"].as_str().unwrap());
+        assert!(receipt["lines"].as_object().unwrap().values().any(|line| line["id"] == *id), "{receipt}");
+    }
+
+    fixture.store.release(refused.id, "dr.test", false).await.unwrap();
+    let delivered = fixture.settle(run, Destination::Ehr).await;
+    assert_eq!(delivered.state, DeliveryState::Delivered, "{:?}", delivered.detail);
+    assert!(delivered.response.unwrap().get("incomplete").is_none());
+    for observation in fixture.assert_one_set(&patient).await {
+        assert_eq!(observation["meta"]["versionId"], "1", "what stood was left alone");
+    }
+}
+
+#[tokio::test]
+async fn a_newer_revision_replaces_what_a_refused_one_left_behind() {
+    let (mut fixture, patient, _) = Fixture::with_patient().await;
+    fixture.ehr.rule(declares(no_transactions));
+    settle_delivered(&mut fixture, 1).await;
+    // The second revision replaces two lines of the first; the third is refused.
+    fixture.ehr.rule(on("PUT", "/fhir/Observation").nth(3).status(422));
+    let run = fixture.enqueue_bundle(22.0).await;
+    assert_eq!(fixture.settle(run, Destination::Ehr).await.state, DeliveryState::Failed);
+    let run = fixture.enqueue_bundle(24.0).await;
+    let delivery = fixture.settle(run, Destination::Ehr).await;
+    assert_eq!(delivery.state, DeliveryState::Delivered, "{:?} {:?}", delivery.code, delivery.detail);
+    let versions: Vec<String> = fixture
+        .assert_one_set(&patient)
+        .await
+        .iter()
+        .map(|observation| observation["meta"]["versionId"].as_str().unwrap().to_owned())
+        .collect();
+    assert!(versions.contains(&"2".to_owned()) && versions.contains(&"3".to_owned()), "{versions:?}");
+}

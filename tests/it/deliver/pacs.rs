@@ -141,3 +141,19 @@ async fn a_study_that_is_gone_from_the_pacs_gets_nothing() {
     let delivery = fixture.settle(run, Destination::Pacs).await;
     assert_eq!((delivery.state, delivery.code.as_deref()), (DeliveryState::Failed, Some("study-not-found")));
 }
+
+#[tokio::test]
+async fn a_pacs_that_refuses_our_credentials_gets_it_when_they_are_right_again() {
+    let mut fixture = Fixture::new().await;
+    fixture.config.set("deliver.max_attempts", 1).set("deliver.breaker_open_secs", 1);
+    let (run, artefact) = fixture.enqueue_seg().await;
+    fixture.pacs.rule(on("*", "/dicom-web").status(401));
+    let (delivery, ()) = tokio::join!(fixture.settle(run, Destination::Pacs), async {
+        fixture.pacs.wait_for("*", "/dicom-web", 3, std::time::Duration::from_secs(60)).await;
+        let waiting = fixture.delivery(run).await;
+        assert_eq!(waiting.code.as_deref(), Some("pacs-unauthorized"));
+        fixture.pacs.clear();
+    });
+    assert_eq!((delivery.state, delivery.attempts), (DeliveryState::Delivered, 1), "{:?}", delivery.detail);
+    assert_eq!(stored(&fixture, &artefact).await, artefact.bytes);
+}

@@ -84,12 +84,16 @@ async fn errors_that_pass_are_survived_and_others_end_at_once() {
         proxy.rule(on("GET", "/studies").first(2).status(status));
         assert!(client.retrieve_study(&uid, Syntax::AsStored).await.is_ok(), "{status}");
     }
-    for (status, code) in [(401, Code::PacsUnauthorized), (403, Code::PacsUnauthorized), (400, Code::PacsRefused)] {
+    for (status, class, code) in [
+        (401, Class::Credentials, Code::PacsUnauthorized),
+        (403, Class::Permanent, Code::PacsUnauthorized),
+        (400, Class::Permanent, Code::PacsRefused),
+    ] {
         proxy.clear();
         proxy.rule(on("GET", "/studies").status(status));
         let before = proxy.seen().len();
         let failure = client.retrieve_study(&uid, Syntax::AsStored).await.unwrap_err();
-        assert_eq!((failure.class, failure.code), (Class::Permanent, code), "{status}");
+        assert_eq!((failure.class, failure.code), (class, code), "{status}");
         assert_eq!(proxy.seen().len(), before + 1, "asked once");
     }
     proxy.clear();

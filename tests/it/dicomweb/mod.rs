@@ -33,7 +33,7 @@ impl Bench {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("pacs.toml");
         let text = format!(
-            "[pacs]\nurl = \"{}\"\nauth = \"basic\"\nusername = \"scargate\"\npassword = \"file:{}\"\nidle_timeout_secs = 2\n\
+            "[pacs]\nurl = \"{}\"\nauth = \"basic\"\nusername = \"scargate\"\npassword = \"file:{}\"\nidle_timeout_secs = 20\n\
              [spool]\ndirectory = \"{}\"\n",
             servers.pacs_url(),
             servers.secret_file("orthanc").display(),

@@ -107,7 +107,7 @@ async fn wrong_credentials_and_a_dead_port_are_told_apart() {
     bench.config.pacs.password = "wrong".into();
     let uid = Uid::parse(&unique::uid()).unwrap();
     let failure = bench.client().retrieve_study(&uid, Syntax::AsStored).await.unwrap_err();
-    assert_eq!((failure.class, failure.code), (Class::Permanent, Code::PacsUnauthorized));
+    assert_eq!((failure.class, failure.code), (Class::Credentials, Code::PacsUnauthorized));
     let mut bench = Bench::new();
     // A port that was free a moment ago.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

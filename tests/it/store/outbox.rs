@@ -119,8 +119,8 @@ async fn a_deferred_delivery_waits_and_a_held_one_needs_a_person() {
         [Some("patient-changed"), Some("needs-review")]
     );
     kit.store.discard(rows[0].id, "tester").await.unwrap();
-    kit.store.release(rows[1].id, "tester").await.unwrap();
-    assert!(matches!(kit.store.release(rows[0].id, "tester").await, Err(StoreError::Conflict(_))));
+    kit.store.release(rows[1].id, "tester", false).await.unwrap();
+    assert!(matches!(kit.store.release(rows[0].id, "tester", false).await, Err(StoreError::Conflict(_))));
     let bundle = kit.due(Destination::Ehr).await.remove(0);
     kit.store.delivered(bundle.id, bundle.token, &json!({}), &[]).await.unwrap();
     assert_eq!(kit.state(run).await, RunState::Completed);

@@ -11,4 +11,5 @@ pub mod otlp;
 pub mod python;
 pub mod servers;
 pub mod studies;
+pub mod tls;
 pub mod unique;
