@@ -7,7 +7,7 @@ use crate::infer::{self, Manifest, ModelReport, Role};
 use clap::{Args, Subcommand};
 use comfy_table::Table;
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Arguments of `scargate models`.
 #[derive(Debug, Args)]
@@ -28,6 +28,14 @@ enum ModelsCommand {
     List,
     /// Load every model, run it on its stored phantom probe and compare with the stored output.
     Check,
+    /// Take a model in: write digest and probe of the ONNX file into the folder's manifest, which must say all the rest.
+    ///
+    /// The probe is a drawn picture and the model's own answer to it, so that `models check` sees when the model answers
+    /// otherwise one day. See docs/bring-your-own-model.md.
+    Adopt {
+        /// Folder of one model: manifest.toml and the ONNX file.
+        folder: PathBuf,
+    },
 }
 
 /// Runs the command.
@@ -38,9 +46,10 @@ pub fn run(args: &ModelsArgs, mut config: Config) -> Result<(), Failure> {
     if let Some(models) = &args.models {
         config.infer.models.clone_from(models);
     }
-    match args.command {
+    match &args.command {
         ModelsCommand::List => list(&config, args.json),
         ModelsCommand::Check => check(&config, args.json),
+        ModelsCommand::Adopt { folder } => adopt(&config, folder),
     }
 }
 
@@ -79,6 +88,13 @@ fn check(config: &Config, as_json: bool) -> Result<(), Failure> {
         Some(failure) => Err(failure),
         None => Ok(()),
     }
+}
+
+fn adopt(config: &Config, folder: &Path) -> Result<(), Failure> {
+    let manifest = infer::adopt(&config.infer, folder)?;
+    println!("{} {} is taken in as {}: sha256 {}", manifest.name, manifest.version, manifest.role, manifest.sha256);
+    println!("measure it before use: scargate evaluate --images DIR --references DIR");
+    Ok(())
 }
 
 fn report_table(reports: &[(Role, Result<ModelReport, Failure>)]) -> Table {

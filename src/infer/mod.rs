@@ -6,6 +6,7 @@
 //! `scar-encoder` embeds a slice once and the `scar-decoder` draws one mask per box; the masks are joined and kept only
 //! where the wall is. All resampling is bilinear with pixel centres at +0.5 (PyTorch: `align_corners=False`).
 
+mod adopt;
 mod dense;
 mod detector;
 mod engine;
@@ -20,6 +21,7 @@ mod runtime;
 mod sam;
 mod session;
 
+pub use adopt::adopt;
 pub use engine::{Engine, Progress, Stage};
 pub use error::InferError;
 pub use manifest::{Format, Manifest, Role};

@@ -83,6 +83,14 @@ fn best(estimates: Option<&Tensor>, count: usize) -> Option<usize> {
     Some(best)
 }
 
+/// Inputs for a box in px of the decoder's own frame, besides the embedding; empty when the model is no decoder.
+pub fn prompt(model: &Model, embedding: &Tensor, found: &Found) -> Vec<(&'static str, Tensor)> {
+    match &model.manifest.contract {
+        Contract::Decoder { frame, select, .. } => feeds(model, embedding, found, *frame, *frame, *select),
+        _ => Vec::new(),
+    }
+}
+
 /// Inputs of the decoder besides the embedding, as many of them as it has. Points are in px of `frame`; labels 2 and 3 are a box's corners.
 fn feeds(
     model: &Model,

@@ -13,6 +13,7 @@ use ort::session::{Session, SessionInputValue};
 use ort::value::{Outlet, TensorElementType, TensorRef};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -97,11 +98,34 @@ impl Model {
     /// # Errors
     /// Any [`InferError`] but `Library`; the model cannot be used then.
     pub fn load(runtime: &Runtime, manifest: Manifest, options: &Options) -> Result<Self, InferError> {
+        let folder =
+            tempfile::tempdir().map_err(|error| InferError::Load { role: manifest.role, text: error.to_string() })?;
+        let mut model = Self::open_in(runtime, manifest, options, folder.path())?;
+        model.repeat_probe()?;
+        model.placement = model.end_profile()?;
+        model.provider = proven(model.manifest.role, &model.placement, options)?;
+        Ok(model)
+    }
+
+    /// Opens a model whose probe is not known yet: digest, self-containedness, ports.
+    ///
+    /// # Errors
+    /// As [`Model::load`].
+    pub fn open(runtime: &Runtime, manifest: Manifest, options: &Options) -> Result<Self, InferError> {
+        let folder =
+            tempfile::tempdir().map_err(|error| InferError::Load { role: manifest.role, text: error.to_string() })?;
+        let model = Self::open_in(runtime, manifest, options, folder.path())?;
+        // Nothing ran, so the profile says nothing; it only has to end.
+        let _ = model.end_profile();
+        Ok(model)
+    }
+
+    /// Opens a model; its profile goes into the folder.
+    fn open_in(runtime: &Runtime, manifest: Manifest, options: &Options, folder: &Path) -> Result<Self, InferError> {
         let start = Instant::now();
         let role = manifest.role;
         let bytes = onnx::read_model(&manifest)?;
-        let folder = tempfile::tempdir().map_err(|error| InferError::Load { role, text: error.to_string() })?;
-        let prefix = folder.path().join("profile");
+        let prefix = folder.join("profile");
         let session = open(runtime, &bytes, options, &prefix).map_err(|fault| match fault {
             Fault::Infer(error) => error,
             Fault::Ort(text) => InferError::Load { role, text },
@@ -122,9 +146,6 @@ impl Model {
         };
         check_ports(&model)?;
         model.load_ms = millis(start);
-        model.repeat_probe()?;
-        model.placement = model.end_profile()?;
-        model.provider = proven(role, &model.placement, options)?;
         Ok(model)
     }
 
@@ -188,6 +209,11 @@ impl Model {
     /// An output by name.
     pub fn output(&self, name: &str) -> Option<&Port> {
         self.outputs.iter().find(|port| port.name == name)
+    }
+
+    /// Names of all outputs, in the order of the graph.
+    pub fn output_names(&self) -> Vec<String> {
+        self.outputs.iter().map(|port| port.name.clone()).collect()
     }
 
     /// Images per forward pass at most: the graph's fixed batch, or what the caller wants.

@@ -23,6 +23,8 @@ const SECTOR_DEG: usize = 60;
 const STEP_DEG: usize = 10;
 /// Part of a hole's outline that must lie on scar for the hole to count as no-reflow.
 const HOLE_ON_SCAR: f64 = 0.75;
+/// SD of a normal distribution / its median absolute deviation.
+const MAD_TO_SD: f64 = 1.4826;
 /// Otsu splits any histogram: the classes must differ by this many SD of remote, and the brighter hold this share.
 const OTSU_CONTRAST_SD: f64 = 3.0;
 const OTSU_SHARE: f64 = 0.01;
@@ -30,9 +32,9 @@ const OTSU_SHARE: f64 = 0.01;
 /// A rule that tells scar from myocardium.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Threshold {
-    /// Half-way between remote mean and peak.
+    /// Half-way between remote and peak.
     Fwhm,
-    /// Remote mean + n x remote SD.
+    /// Remote + n x its SD.
     Sd(f64),
     /// Largest variance between two classes.
     Otsu,
@@ -41,9 +43,9 @@ pub enum Threshold {
 /// Remote myocardium of a stack.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Remote {
-    /// Mean intensity.
+    /// Typical intensity (median).
     pub mean: f64,
-    /// Standard deviation.
+    /// Standard deviation within slices, robust.
     pub sd: f64,
 }
 
@@ -223,23 +225,29 @@ fn centroid(labels: &Array2<u8>, wanted: impl Fn(u8) -> bool) -> Option<(f64, f6
     (count > 0.0).then(|| (rows / count, columns / count))
 }
 
-/// The 60-degree sector of the stack's wall with the lowest mean among those whose SD is not above the median SD.
+/// The 60-degree sector of the stack's wall with the lowest median among those whose SD is not above the median SD. The SD is
+/// that of a region drawn in a calm place of a slice: 1.4826 x the median absolute deviation from the slice's own median, so
+/// that neither windowing by slice nor border pixels widen it.
 fn remote(slices: &[WallSlice]) -> Option<Remote> {
-    let core: Vec<(usize, f64)> = slices.iter().flat_map(WallSlice::core).collect();
-    let sectors: Vec<Remote> = (0..360 / STEP_DEG)
-        .filter_map(|step| {
-            let from = step * STEP_DEG;
-            let inside = |angle: usize| (angle + 360 - from) % 360 < SECTOR_DEG;
-            let values: Vec<f64> = core.iter().filter(|(angle, _)| inside(*angle)).map(|(_, value)| *value).collect();
-            let count = values.len() as f64;
-            let mean = values.iter().sum::<f64>() / count;
-            let sd = (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / count).sqrt();
-            (values.len() > 1).then_some(Remote { mean, sd })
-        })
-        .collect();
+    let core: Vec<Vec<(usize, f64)>> = slices.iter().map(WallSlice::core).collect();
+    let sectors: Vec<Remote> = (0..360 / STEP_DEG).filter_map(|step| sector(&core, step * STEP_DEG)).collect();
     let median = quantile(&sectors.iter().map(|sector| sector.sd).collect::<Vec<_>>(), 0.5)?;
     let calm = sectors.into_iter().filter(|sector| sector.sd <= median);
     calm.min_by(|a, b| a.mean.total_cmp(&b.mean)).filter(|remote| remote.sd > 0.0)
+}
+
+/// Median and SD of the sector that begins at an angle.
+fn sector(core: &[Vec<(usize, f64)>], from: usize) -> Option<Remote> {
+    let inside = |angle: usize| (angle + 360 - from) % 360 < SECTOR_DEG;
+    let (mut values, mut deviations) = (Vec::new(), Vec::new());
+    for slice in core {
+        let own: Vec<f64> = slice.iter().filter(|(angle, _)| inside(*angle)).map(|(_, value)| *value).collect();
+        if let Some(median) = quantile(&own, 0.5) {
+            deviations.extend(own.iter().map(|value| (value - median).abs()));
+        }
+        values.extend(own);
+    }
+    Some(Remote { mean: quantile(&values, 0.5)?, sd: MAD_TO_SD * quantile(&deviations, 0.5)? })
 }
 
 /// Gaussian smoothing, separable, cut at four SD, mirrored at the border (as `scipy.ndimage.gaussian_filter`).
