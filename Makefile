@@ -26,10 +26,8 @@ status: ## which servers run, and where
 test: ## everything that must be green: install, lint, build, all tests (prints minutes per stage)
 	@scripts/test.sh
 
-bench: ## timings and memory of the stages of a study (release build, not part of the tests)
-	@scripts/install.sh
-	@SCARGATE_STATE=.scargate/bench SCARGATE_PORT_FROM=24600 scripts/servers.sh up pg
-	@cargo bench --locked; rc=$$?; SCARGATE_STATE=.scargate/bench scripts/servers.sh down; exit $$rc
+bench: ## timings and memory of a study, its stages and the ledger (release build, not part of the tests)
+	@scripts/bench.sh
 
 soak: ## many studies through all servers while these are killed and restarted (SOAK_MINUTES=30)
 	@scripts/soak.sh

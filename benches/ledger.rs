@@ -124,7 +124,9 @@ async fn fill(store: &Store, owner: &mut PgConnection, total: u64) {
     let have = store.chain_head().await.unwrap().sequence;
     let start = Instant::now();
     sqlx::query(
-        "WITH n AS (SELECT i, gen_random_uuid() AS id, md5((i / 12)::text) AS subject,
+        // Identifiers as the gateway makes them: version 7, growing with time.
+        "WITH n AS (SELECT i, overlay(overlay(gen_random_uuid()::text PLACING to_char(i, 'FM00000000') FROM 1)
+                        PLACING '7' FROM 15)::uuid AS id, md5((i / 12)::text) AS subject,
                     date_trunc('month', now()) + i * interval '1 second' AS at FROM generate_series(1, $1) AS i),
          e AS (INSERT INTO audit_events (id, recorded_at, canonical, kind, outcome, actor, subject, run_id, peer)
                SELECT id, at, json_build_object('actor', 'scargate', 'detail', json_build_object('n', i), 'id', id, 'kind',

@@ -90,10 +90,14 @@ impl Store {
             return Ok(None);
         }
         // What waits is listed by itself, so an event that was recorded early and committed late is never passed over.
+        // Identifiers grow with time, so the primary key gives the order; OFFSET 0 keeps the planner from joining a
+        // whole backlog for one batch.
         let events: Vec<(Uuid, OffsetDateTime, String)> = sqlx::query_as(
             "SELECT e.id, e.recorded_at, e.canonical
-             FROM audit_pending p JOIN audit_events e ON e.recorded_at = p.recorded_at AND e.id = p.event_id
-             ORDER BY p.recorded_at, p.event_id LIMIT $1",
+             FROM audit_pending p CROSS JOIN LATERAL (
+                 SELECT id, recorded_at, canonical FROM audit_events
+                 WHERE recorded_at = p.recorded_at AND id = p.event_id OFFSET 0) e
+             ORDER BY p.event_id LIMIT $1",
         )
         .bind(i64::from(limit))
         .fetch_all(&mut *tx)
