@@ -18,7 +18,7 @@ use scargate::domain::run::RunId;
 use scargate::domain::source::SourceObject;
 use scargate::domain::stack::Stack;
 use scargate::encode;
-use scargate::encode::seg::SegContext;
+use scargate::encode::object::Context;
 use scargate::infer::Engine;
 use scargate::phantom::study::{Study, StudySpec};
 use scargate::phantom::{SeedSpace, Spec};
@@ -116,7 +116,7 @@ fn main() {
     let study = Study::build(&spec).unwrap();
     let objects: Vec<SourceObject> =
         study.instances.iter().map(|i| SourceObject::Memory(Bytes::from(i.to_bytes().unwrap()))).collect();
-    let context = SegContext {
+    let context = Context {
         revision: 1,
         act: String::new(),
         created: OffsetDateTime::UNIX_EPOCH,
@@ -141,6 +141,7 @@ fn main() {
         revision: 1,
         created: OffsetDateTime::UNIX_EPOCH,
         input_digest: selection.digest.clone(),
+        outdated: Vec::new(),
     };
     measure("the whole analysis (infer to all artefacts)", 1, || {
         analysis::analyse(stack.clone(), &engine, &config, &facts, &|_| {}).unwrap()

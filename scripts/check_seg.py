@@ -20,16 +20,16 @@ PRIVATE_SCHEME = r"Unrecognized defined term <99SCARGATE>"
 SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
 
 
-def dciodvfy_findings(path: pathlib.Path, allowed: list[str]) -> list[str]:
-    """Errors and warnings of dciodvfy that no pattern allows, and an IOD that is not Segmentation."""
+def dciodvfy_findings(path: pathlib.Path, allowed: list[str], iod: str = "Segmentation") -> list[str]:
+    """Errors and warnings of dciodvfy that no pattern allows, and another IOD than expected."""
     if shutil.which("dciodvfy") is None:
         return ["dciodvfy is not installed; run scripts/install.sh"]
     done = subprocess.run(["dciodvfy", str(path)], capture_output=True, text=True, errors="replace", check=False)
     lines = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
     found = [line for line in lines if re.match(r"(Error|Warning)\b", line)]
     found = [line for line in found if not any(re.search(pattern, line) for pattern in allowed)]
-    if not lines or lines[0].strip() != "Segmentation":
-        found.append(f"took it for {lines[0].strip() if lines else 'nothing'}, not Segmentation")
+    if not lines or lines[0].strip() != iod:
+        found.append(f"took it for {lines[0].strip() if lines else 'nothing'}, not {iod}")
     return [f"dciodvfy: {line}" for line in found]
 
 

@@ -2,7 +2,7 @@
 //! outbox, and all that `scargate analyze` does.
 
 use crate::config::{Config, SegmentForm};
-use crate::domain::artefact::{Artefact, ArtefactKind};
+use crate::domain::artefact::{Artefact, ArtefactKind, DicomIdentity};
 use crate::domain::labels::Segmentation;
 use crate::domain::measures::Measures;
 use crate::domain::provenance::PipelineVersion;
@@ -11,7 +11,7 @@ use crate::domain::source::SourceObject;
 use crate::domain::stack::{SourceFrame, Stack};
 use crate::domain::submission::InputDigest;
 use crate::encode;
-use crate::encode::seg::SegContext;
+use crate::encode::object::Context;
 use crate::failure::{Code, Failure};
 use crate::infer::{Engine, Progress};
 use crate::quantify;
@@ -29,6 +29,8 @@ pub struct RunFacts {
     pub created: OffsetDateTime,
     /// Digest of the inputs that the PACS listed.
     pub input_digest: InputDigest,
+    /// Objects of earlier revisions in the PACS, which this result replaces.
+    pub outdated: Vec<DicomIdentity>,
 }
 
 /// Chosen images, before any model ran.
@@ -38,6 +40,9 @@ pub struct Selection {
     /// Digest of the selected instances.
     pub digest: InputDigest,
 }
+
+/// Why earlier objects are retired, for people.
+const SUPERSEDED: &str = "Superseded: a newer revision of this result is in the study.";
 
 /// Everything that a run puts out.
 pub struct Analysis {
@@ -115,7 +120,7 @@ fn encode_all(
     config: &Config,
     facts: &RunFacts,
 ) -> Result<Vec<Artefact>, Failure> {
-    let context = SegContext {
+    let context = Context {
         revision: facts.revision,
         act: String::new(),
         created: facts.created,
@@ -123,6 +128,7 @@ fn encode_all(
         series_number: config.encode.seg_series_number,
     };
     let seg = encode::seg::encode(stack, labels, &context)?;
+    let mut artefacts = beside(&seg, stack, labels, measures, config, &context, &facts.outdated)?;
     let sources: Vec<SourceFrame> = stack.slices.iter().map(|slice| slice.source.clone()).collect();
     let bundle = encode::fhir::bundle(&encode::fhir::Facts {
         identity: &stack.identity,
@@ -145,6 +151,34 @@ fn encode_all(
     let measures_json = Artefact { kind: ArtefactKind::Measures, name: "measures".into(), dicom: None, bytes: json };
     let overlay = encode::overlay::sheet(stack, labels, measures)?;
     let bullseye = encode::bullseye::png(measures)?;
-    encode::agree::check(measures, stack, &seg, &bundle)?;
-    Ok(vec![seg, bundle, measures_json, overlay, bullseye])
+    let sr = artefacts.iter().find(|artefact| artefact.kind == ArtefactKind::Sr);
+    encode::agree::check(measures, stack, &seg, sr, &bundle)?;
+    artefacts.insert(0, seg);
+    artefacts.extend([bundle, measures_json, overlay, bullseye]);
+    Ok(artefacts)
+}
+
+/// The DICOM objects beside the SEG that the site wants, in the order in which they are sent: what is new, then the note
+/// that retires what is old.
+fn beside(
+    seg: &Artefact,
+    stack: &Stack,
+    labels: &Segmentation,
+    measures: &Measures,
+    config: &Config,
+    context: &Context,
+    outdated: &[DicomIdentity],
+) -> Result<Vec<Artefact>, Failure> {
+    let mut artefacts = Vec::new();
+    if let (true, Some(seg)) = (config.pacs.sr, &seg.dicom) {
+        let facts = encode::sr::Facts { stack, measures, seg, models: &labels.models, context };
+        artefacts.push(encode::sr::encode(&facts)?);
+    }
+    if config.pacs.result_images {
+        artefacts.push(encode::pictures::encode(stack, labels, measures, context)?);
+    }
+    if config.pacs.rejection_notes {
+        artefacts.extend(encode::rejection::encode(&stack.identity, outdated, SUPERSEDED, context)?);
+    }
+    Ok(artefacts)
 }

@@ -30,7 +30,8 @@ Example: scargate phantom --out out --seed 6 && scargate analyze out/6-0/dicom -
 pub struct AnalyzeArgs {
     /// Folder of one study; files that are not DICOM are skipped.
     folder: PathBuf,
-    /// Where to write seg.dcm, bundle.json, measures.json, overlay.png, bullseye.png and bullseye.svg.
+    /// Where to write seg.dcm, sr.dcm, result-image.dcm, bundle.json, measures.json, overlay.png, bullseye.png and
+    /// bullseye.svg.
     #[arg(long, short, value_name = "DIR")]
     out: PathBuf,
     /// Print the measures as JSON instead of tables.
@@ -46,8 +47,13 @@ pub fn run(args: &AnalyzeArgs, config: &Config) -> Result<(), Failure> {
     let folder = study::read_folder(&args.folder, config.limits.study_instances)?;
     let engine = Engine::load(&config.infer)?;
     let selection = analysis::select(&folder.objects, &engine, config).map_err(Failure::from)?;
-    let facts =
-        RunFacts { run: RunId::new(), revision: 1, created: OffsetDateTime::now_utc(), input_digest: selection.digest };
+    let facts = RunFacts {
+        run: RunId::new(),
+        revision: 1,
+        created: OffsetDateTime::now_utc(),
+        input_digest: selection.digest,
+        outdated: Vec::new(),
+    };
     let bar = progress_bar();
     let result = analysis::analyse(selection.stack, &engine, config, &facts, &|progress| show(&bar, progress))?;
     bar.finish_and_clear();

@@ -10,7 +10,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use time::OffsetDateTime;
 
 use crate::cli::handover;
-use crate::encode::seg::{SegContext, encode};
+use crate::encode::object::Context;
+use crate::encode::seg::encode;
 use crate::failure::{Code, Failure};
 use crate::phantom::arrays::{ArrayExport, export};
 use crate::phantom::{
@@ -297,7 +298,7 @@ fn write_studies(args: &PhantomArgs, dir: &Path) -> Result<(), Failure> {
 /// Writes the exact masks as DICOM SEG where the short axis was sent whole and shows a heart.
 fn write_truth_seg(study: &Study, dir: &Path) -> Result<(), Failure> {
     let Some((stack, masks)) = handover::exact(study) else { return Ok(()) };
-    let context = SegContext {
+    let context = Context {
         revision: 0,
         act: "phantom-truth".to_owned(),
         created: OffsetDateTime::UNIX_EPOCH,

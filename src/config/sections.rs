@@ -58,6 +58,7 @@ sections! {
     /// `[pacs]`
     Pacs {
         url: Url, mode: DestinationMode, auth: PacsAuth, username: String, password: Secret, token: Secret, ca_file: PathBuf,
+        sr: bool, result_images: bool, rejection_notes: bool,
         connect_timeout_secs: u64, idle_timeout_secs: u64, request_retries: u32, page_size: usize,
     }
     /// `[intake]`

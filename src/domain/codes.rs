@@ -68,6 +68,81 @@ pub const SOURCE_IMAGE: Code = dcm("121322", "Source image for image processing 
 /// Mass, as a SNOMED quantity.
 pub const MASS: Code = sct("118538004", "Mass");
 
+/// Unit: gram.
+pub const GRAM: Code = Code { value: "g", scheme: "UCUM", meaning: "g" };
+/// Unit: percent.
+pub const PERCENT: Code = Code { value: "%", scheme: "UCUM", meaning: "%" };
+
+/// Title of the structured report.
+pub const IMAGING_MEASUREMENT_REPORT: Code = dcm("126000", "Imaging Measurement Report");
+/// Language of the document.
+pub const LANGUAGE: Code = dcm("121049", "Language of Content Item and Descendants");
+/// English.
+pub const ENGLISH: Code = Code { value: "en-US", scheme: "RFC5646", meaning: "English (United States)" };
+/// Who or what observed.
+pub const OBSERVER_TYPE: Code = dcm("121005", "Observer Type");
+/// A device observed.
+pub const DEVICE: Code = dcm("121007", "Device");
+/// UID of the device.
+pub const DEVICE_OBSERVER_UID: Code = dcm("121012", "Device Observer UID");
+/// Name of the device.
+pub const DEVICE_OBSERVER_NAME: Code = dcm("121013", "Device Observer Name");
+/// Its manufacturer.
+pub const DEVICE_OBSERVER_MANUFACTURER: Code = dcm("121014", "Device Observer Manufacturer");
+/// Its model.
+pub const DEVICE_OBSERVER_MODEL_NAME: Code = dcm("121015", "Device Observer Model Name");
+/// Its serial number.
+pub const DEVICE_OBSERVER_SERIAL_NUMBER: Code = dcm("121016", "Device Observer Serial Number");
+/// What was reported on.
+pub const PROCEDURE_REPORTED: Code = dcm("121058", "Procedure reported");
+/// Cardiac MR.
+pub const CARDIAC_MRI: Code = sct("241620005", "Cardiac MRI");
+/// All images that were analysed.
+pub const IMAGE_LIBRARY: Code = dcm("111028", "Image Library");
+/// Images with a common descriptor.
+pub const IMAGE_LIBRARY_GROUP: Code = dcm("126200", "Image Library Group");
+/// The numbers.
+pub const IMAGING_MEASUREMENTS: Code = dcm("126010", "Imaging Measurements");
+/// Numbers of one thing.
+pub const MEASUREMENT_GROUP: Code = dcm("125007", "Measurement Group");
+/// What is said in words and codes.
+pub const QUALITATIVE_EVALUATIONS: Code =
+    Code { value: "C0034375", scheme: "UMLS", meaning: "Qualitative Evaluations" };
+/// Name of what is followed.
+pub const TRACKING_IDENTIFIER: Code = dcm("112039", "Tracking Identifier");
+/// UID of what is followed.
+pub const TRACKING_UNIQUE_IDENTIFIER: Code = dcm("112040", "Tracking Unique Identifier");
+/// Category of a finding.
+pub const FINDING_CATEGORY: Code = sct("276214006", "Finding category");
+/// A finding.
+pub const FINDING: Code = dcm("121071", "Finding");
+/// Where it is.
+pub const FINDING_SITE: Code = sct("363698007", "Finding Site");
+/// Segment of a SEG that was measured.
+pub const REFERENCED_SEGMENT: Code = dcm("121191", "Referenced Segment");
+/// Series that was segmented.
+pub const SOURCE_SERIES_FOR_SEGMENTATION: Code = dcm("121232", "Source series for segmentation");
+/// Image that was segmented.
+pub const SOURCE_IMAGE_FOR_SEGMENTATION: Code = dcm("121233", "Source image for segmentation");
+/// Name of the software.
+pub const ALGORITHM_NAME: Code = dcm("111001", "Algorithm Name");
+/// Version of the software.
+pub const ALGORITHM_VERSION: Code = dcm("111003", "Algorithm Version");
+/// Models and constants.
+pub const ALGORITHM_PARAMETERS: Code = dcm("111002", "Algorithm Parameters");
+/// A remark.
+pub const COMMENT: Code = dcm("121106", "Comment");
+/// Why a number is absent, as far as CID 42 says it.
+pub const MEASUREMENT_NOT_ATTEMPTED: Code = dcm("114007", "Measurement not attempted");
+/// Title of a rejection note (IHE IOCM).
+pub const REJECTED_FOR_QUALITY: Code = dcm("113001", "Rejected for Quality Reasons");
+/// Reason of a title.
+pub const DOCUMENT_TITLE_MODIFIER: Code = dcm("113011", "Document Title Modifier");
+/// A reason that CID 7011 does not list.
+pub const OTHER_FAILURE: Code = dcm("111220", "Other failure");
+/// Words about selected objects.
+pub const KEY_OBJECT_DESCRIPTION: Code = dcm("113012", "Key Object Description");
+
 /// Panel of all measures.
 pub const LGE_QUANTIFICATION: Code = own("LGE-QUANT", "LGE quantification, left ventricle");
 /// LV mass.

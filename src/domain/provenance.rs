@@ -33,6 +33,27 @@ pub struct ModelRef {
     pub intended_use: IntendedUse,
 }
 
+/// The strictest intended use of the models that took part; without any, research.
+pub fn intended_use(models: &[ModelRef]) -> IntendedUse {
+    let any = |wanted| models.iter().any(|m| m.intended_use == wanted);
+    match () {
+        () if !models.is_empty() && models.iter().all(|m| m.intended_use == IntendedUse::Clinical) => {
+            IntendedUse::Clinical
+        }
+        () if any(IntendedUse::Demonstration) => IntendedUse::Demonstration,
+        () => IntendedUse::Research,
+    }
+}
+
+/// The sentence on use that stands in everything a person may read alone.
+pub fn use_notice(models: &[ModelRef]) -> &'static str {
+    match intended_use(models) {
+        IntendedUse::Research => "AI result, not verified. For research and evaluation only; not a medical device.",
+        IntendedUse::Demonstration => "AI result, not verified. Demonstration on synthetic data only.",
+        IntendedUse::Clinical => "AI result, not verified by a physician.",
+    }
+}
+
 /// Digest of everything that can change a result: manifests, effective configuration of infer, quantify and encode,
 /// crate and ONNX Runtime versions.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -1,5 +1,5 @@
-//! One number, one source: values recomputed from the encoded SEG and read from the FHIR Bundle must equal the measures
-//! before anything is sent.
+//! One number, one source: values recomputed from the encoded SEG and read from the SR and the FHIR Bundle must equal the
+//! measures before anything is sent.
 
 use super::seg::unpack_bits;
 use crate::domain::artefact::Artefact;
@@ -7,14 +7,14 @@ use crate::domain::codes::{self, Code as Concept};
 use crate::domain::measures::{Measured, Measures};
 use crate::domain::segments::SegmentMeasures;
 use crate::domain::stack::Stack;
-use crate::domain::units::{Grams, Millilitres};
+use crate::domain::units::{Grams, Millilitres, Percent};
 use crate::failure::{Code, Failure};
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 use serde_json::Value;
 
-/// Decimals of the Bundle are rounded to 0.1.
-const BUNDLE_TOLERANCE: f64 = 0.051;
+/// Values of SR and Bundle are rounded to 0.1.
+const ROUNDING: f64 = 0.051;
 /// The SEG holds the same pixels: only floating point may differ.
 const SEG_TOLERANCE_G: f64 = 1e-6;
 /// SegmentNumbers of the masses that are recomputed.
@@ -22,11 +22,25 @@ const MYOCARDIUM: u16 = 2;
 const SCAR: u16 = 3;
 const NO_REFLOW: u16 = 4;
 
-/// Checks that SEG, Bundle and measures say the same.
+/// Checks that SEG, SR, Bundle and measures say the same.
 ///
 /// # Errors
 /// `outputs-disagree`, permanent: nothing may be sent.
-pub fn check(measures: &Measures, stack: &Stack, seg: &Artefact, bundle: &Artefact) -> Result<(), Failure> {
+pub fn check(
+    measures: &Measures,
+    stack: &Stack,
+    seg: &Artefact,
+    sr: Option<&Artefact>,
+    bundle: &Artefact,
+) -> Result<(), Failure> {
+    check_seg(measures, stack, seg)?;
+    if let Some(sr) = sr {
+        check_sr(measures, sr)?;
+    }
+    check_bundle(measures, bundle)
+}
+
+fn check_seg(measures: &Measures, stack: &Stack, seg: &Artefact) -> Result<(), Failure> {
     let masses = seg_masses_g(stack, seg).ok_or_else(|| disagree("the SEG cannot be read back"))?;
     let wanted = [(MYOCARDIUM, measures.lv_mass), (SCAR, measures.scar_mass), (NO_REFLOW, measures.no_reflow_mass)];
     for (segment, mass) in wanted {
@@ -35,31 +49,98 @@ pub fn check(measures: &Measures, stack: &Stack, seg: &Artefact, bundle: &Artefa
             return Err(disagree("a mass recomputed from the SEG"));
         }
     }
+    Ok(())
+}
+
+/// The values of the whole ventricle as (finding of the SR's group, name in the SR, name in the Bundle, value).
+fn values(measures: &Measures) -> [(Concept, Concept, Concept, Option<f64>); 6] {
+    let grams = |mass: Measured<Grams>| mass.value().map(|v| v.0);
+    let percent = |share: Measured<Percent>| share.value().map(|v| v.0);
+    let (wall, scar, core) = (codes::LV_MYOCARDIUM, codes::SCAR_TISSUE, codes::NO_REFLOW_REGION);
+    let of_lv = percent(measures.no_reflow_of_myocardium);
+    let of_scar = percent(measures.no_reflow_of_scar);
+    [
+        (wall, codes::MASS, codes::LV_MASS, grams(measures.lv_mass)),
+        (scar, codes::MASS, codes::SCAR_MASS, grams(measures.scar_mass)),
+        (scar, codes::SCAR_BURDEN, codes::SCAR_BURDEN, percent(measures.burden)),
+        (core, codes::MASS, codes::NO_REFLOW_MASS, grams(measures.no_reflow_mass)),
+        (core, codes::NO_REFLOW_OF_LV, codes::NO_REFLOW_OF_LV, of_lv),
+        (core, codes::NO_REFLOW_OF_SCAR, codes::NO_REFLOW_OF_SCAR, of_scar),
+    ]
+}
+
+fn equal(wanted: Option<f64>, found: Option<f64>) -> bool {
+    match (wanted, found) {
+        (Some(wanted), Some(found)) => (wanted - found).abs() <= ROUNDING,
+        (None, None) => true,
+        _ => false,
+    }
+}
+
+fn check_sr(measures: &Measures, sr: &Artefact) -> Result<(), Failure> {
+    let read = || dicom_object::from_reader(std::io::Cursor::new(&sr.bytes)).ok();
+    let object = read().ok_or_else(|| disagree("the SR cannot be read back"))?;
+    let groups = measurement_groups(&object);
+    for (finding, name, _, value) in values(measures) {
+        let group = groups.iter().find(|group| is_about(group, finding));
+        let found = group.ok_or_else(|| disagree("a measurement group is missing in the SR"))?;
+        if !equal(value, number_in(found, name)) {
+            return Err(disagree("a value read from the SR"));
+        }
+    }
+    Ok(())
+}
+
+/// Groups on a whole segment of the SEG, wherever they stand in the tree.
+fn measurement_groups(item: &InMemDicomObject) -> Vec<&InMemDicomObject> {
+    let Some(content) = item.element(tags::CONTENT_SEQUENCE).ok().and_then(|element| element.items()) else {
+        return Vec::new();
+    };
+    let is_group = |item: &InMemDicomObject| {
+        is_named(item, codes::MEASUREMENT_GROUP)
+            && children(item).iter().any(|child| is_named(child, codes::REFERENCED_SEGMENT))
+    };
+    content.iter().flat_map(|child| if is_group(child) { vec![child] } else { measurement_groups(child) }).collect()
+}
+
+fn children(item: &InMemDicomObject) -> &[InMemDicomObject] {
+    item.element(tags::CONTENT_SEQUENCE).ok().and_then(|element| element.items()).unwrap_or_default()
+}
+
+fn has_code(item: &InMemDicomObject, tag: dicom_core::Tag, concept: Concept) -> bool {
+    let text = |item: &InMemDicomObject, tag| item.element(tag).ok()?.to_str().ok().map(|v| v.trim().to_owned());
+    let first = item.element(tag).ok().and_then(|element| element.items()?.first());
+    first.is_some_and(|code| {
+        text(code, tags::CODE_VALUE).as_deref() == Some(concept.value)
+            && text(code, tags::CODING_SCHEME_DESIGNATOR).as_deref() == Some(concept.scheme)
+    })
+}
+
+fn is_named(item: &InMemDicomObject, concept: Concept) -> bool {
+    has_code(item, tags::CONCEPT_NAME_CODE_SEQUENCE, concept)
+}
+
+fn is_about(group: &InMemDicomObject, finding: Concept) -> bool {
+    let findings = children(group).iter().filter(|child| is_named(child, codes::FINDING));
+    findings.into_iter().any(|child| has_code(child, tags::CONCEPT_CODE_SEQUENCE, finding))
+}
+
+fn number_in(group: &InMemDicomObject, name: Concept) -> Option<f64> {
+    let item = children(group).iter().find(|child| is_named(child, name))?;
+    let measured = item.element(tags::MEASURED_VALUE_SEQUENCE).ok()?.items()?.first()?;
+    measured.element(tags::NUMERIC_VALUE).ok()?.to_float64().ok()
+}
+
+fn check_bundle(measures: &Measures, bundle: &Artefact) -> Result<(), Failure> {
     let bundle: Value =
         serde_json::from_slice(&bundle.bytes).map_err(|_| disagree("the Bundle cannot be read back"))?;
-    let values = [
-        (codes::LV_MASS, measures.lv_mass.value().map(|v| v.0)),
-        (codes::SCAR_MASS, measures.scar_mass.value().map(|v| v.0)),
-        (codes::SCAR_BURDEN, measures.burden.value().map(|v| v.0)),
-        (codes::NO_REFLOW_MASS, measures.no_reflow_mass.value().map(|v| v.0)),
-        (codes::NO_REFLOW_OF_LV, measures.no_reflow_of_myocardium.value().map(|v| v.0)),
-        (codes::NO_REFLOW_OF_SCAR, measures.no_reflow_of_scar.value().map(|v| v.0)),
-    ];
-    for (concept, value) in values {
+    for (_, _, concept, value) in values(measures) {
         if !equal(value, bundle_value(&bundle, concept)) {
             return Err(disagree(concept.meaning));
         }
     }
     check_segments(measures, &bundle)?;
     check_segment_masses(measures)
-}
-
-fn equal(value: Option<f64>, found: Option<f64>) -> bool {
-    match (value, found) {
-        (Some(value), Some(found)) => (value - found).abs() <= BUNDLE_TOLERANCE,
-        (None, None) => true,
-        _ => false,
-    }
 }
 
 /// Every segment is in the Bundle with its mean and its maximum, or is absent there.

@@ -4,8 +4,12 @@ pub mod agree;
 pub mod bullseye;
 pub mod dicom;
 pub mod fhir;
+pub mod object;
 pub mod overlay;
+pub mod pictures;
+pub mod rejection;
 pub mod seg;
+pub mod sr;
 
 /// Why an output could not be encoded. Always a fault of ours or an impossible input, never of a peer.
 #[derive(Debug, thiserror::Error)]

@@ -19,16 +19,23 @@ const HEADER: u32 = 44;
 /// Colour-blind safe (Okabe and Ito): cavity outline sky blue, epicardial outline green, scar orange, no-reflow purple.
 const ENDO: Rgb<u8> = Rgb([86, 180, 233]);
 const EPI: Rgb<u8> = Rgb([0, 158, 115]);
-const SCAR: Rgb<u8> = Rgb([230, 159, 0]);
+pub(super) const SCAR: Rgb<u8> = Rgb([230, 159, 0]);
 const NO_REFLOW: Rgb<u8> = Rgb([204, 121, 167]);
-const TEXT: Rgb<u8> = Rgb([230, 230, 230]);
+pub(super) const TEXT: Rgb<u8> = Rgb([230, 230, 230]);
 
 /// Square window of a slice that is shown, in pixels.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Window {
+pub(super) struct Window {
     row: f64,
     column: f64,
     side: f64,
+}
+
+/// Square of a canvas that a slice is drawn into, in pixels of the canvas.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tile {
+    pub origin: (u32, u32),
+    pub side: u32,
 }
 
 /// One PNG with every slice: contours and scar over the image, the numbers and the banner above.
@@ -47,7 +54,7 @@ pub fn sheet(stack: &Stack, labels: &Segmentation, measures: &Measures) -> Resul
     let window = window(stack, labels);
     for (index, (slice, slice_labels)) in (0u32..).zip(stack.slices.iter().zip(&labels.slices)) {
         let origin = ((index % COLUMNS) * TILE, HEADER + (index / COLUMNS) * TILE);
-        draw_slice(&mut canvas, origin, slice, slice_labels, window);
+        draw_slice(&mut canvas, Tile { origin, side: TILE }, slice, slice_labels, window);
         write_text(&mut canvas, origin.0 + 4, origin.1 + 4, &format!("{}", index + 1), TEXT);
     }
     let mut bytes = Vec::new();
@@ -55,7 +62,7 @@ pub fn sheet(stack: &Stack, labels: &Segmentation, measures: &Measures) -> Resul
     Ok(Artefact { kind: ArtefactKind::Overlay, name: "overlay".into(), dicom: None, bytes })
 }
 
-fn summary(measures: &Measures) -> String {
+pub(super) fn summary(measures: &Measures) -> String {
     let show = |value: Option<f64>, unit: &str| value.map_or("absent".to_owned(), |v| format!("{v:.1} {unit}"));
     format!(
         "LV {}  scar {}  burden {}  no-reflow {}",
@@ -67,7 +74,7 @@ fn summary(measures: &Measures) -> String {
 }
 
 /// The ventricle with a margin, the same window for all slices; the whole slice when nothing was drawn.
-fn window(stack: &Stack, labels: &Segmentation) -> Window {
+pub(super) fn window(stack: &Stack, labels: &Segmentation) -> Window {
     let (rows, columns) = stack.dim();
     let whole = Window { row: 0.0, column: 0.0, side: rows.max(columns) as f64 };
     let set = labels.slices.iter().flat_map(|s| s.labels.indexed_iter()).filter(|(_, label)| **label > 0);
@@ -81,9 +88,10 @@ fn window(stack: &Stack, labels: &Segmentation) -> Window {
     })
 }
 
-fn draw_slice(canvas: &mut RgbImage, origin: (u32, u32), slice: &Slice, labels: &SliceLabels, window: Window) {
+pub(super) fn draw_slice(canvas: &mut RgbImage, tile: Tile, slice: &Slice, labels: &SliceLabels, window: Window) {
+    let Tile { origin, side } = tile;
     let (low, high) = display_range(&slice.pixels);
-    let scale = window.side / f64::from(TILE);
+    let scale = window.side / f64::from(side);
     let at = |x: u32, y: u32| -> Option<(usize, usize)> {
         let row = window.row + (f64::from(y) + 0.5) * scale;
         let column = window.column + (f64::from(x) + 0.5) * scale;
@@ -92,8 +100,8 @@ fn draw_slice(canvas: &mut RgbImage, origin: (u32, u32), slice: &Slice, labels: 
             .filter(|i| labels.labels.get(*i).is_some())
     };
     let label = |x: u32, y: u32| at(x, y).and_then(|i| labels.labels.get(i)).copied().unwrap_or(0);
-    for y in 0..TILE {
-        for x in 0..TILE {
+    for y in 0..side {
+        for x in 0..side {
             let value = at(x, y).and_then(|i| slice.pixels.get(i)).copied().unwrap_or(low);
             let grey = ((value - low) / (high - low).max(f32::MIN_POSITIVE) * 255.0).clamp(0.0, 255.0) as u8;
             let mut colour = Rgb([grey, grey, grey]);
@@ -108,11 +116,11 @@ fn draw_slice(canvas: &mut RgbImage, origin: (u32, u32), slice: &Slice, labels: 
                 inside
                     && [(x + 1, y), (x, y + 1), (x.wrapping_sub(1), y), (x, y.wrapping_sub(1))]
                         .into_iter()
-                        .any(|(x, y)| x >= TILE || y >= TILE || !region.contains(label(x, y)))
+                        .any(|(x, y)| x >= side || y >= side || !region.contains(label(x, y)))
             };
             if edge(Region::BloodPool) {
                 colour = ENDO;
-            } else if edge(Region::Myocardium) && touches_background(x, y, &label) {
+            } else if edge(Region::Myocardium) && touches_background(x, y, side, &label) {
                 colour = EPI;
             }
             if let Some(pixel) = canvas.get_pixel_mut_checked(origin.0 + x, origin.1 + y) {
@@ -122,10 +130,10 @@ fn draw_slice(canvas: &mut RgbImage, origin: (u32, u32), slice: &Slice, labels: 
     }
 }
 
-fn touches_background(x: u32, y: u32, label: &impl Fn(u32, u32) -> u8) -> bool {
+fn touches_background(x: u32, y: u32, side: u32, label: &impl Fn(u32, u32) -> u8) -> bool {
     [(x + 1, y), (x, y + 1), (x.wrapping_sub(1), y), (x, y.wrapping_sub(1))]
         .into_iter()
-        .any(|(x, y)| x < TILE && y < TILE && label(x, y) == Label::Background as u8)
+        .any(|(x, y)| x < side && y < side && label(x, y) == Label::Background as u8)
 }
 
 fn blend(base: Rgb<u8>, over: Rgb<u8>, alpha: f32) -> Rgb<u8> {
@@ -143,7 +151,7 @@ fn display_range(pixels: &Array2<f32>) -> (f32, f32) {
     (at(0.01), at(0.995))
 }
 
-fn write_text(canvas: &mut RgbImage, x: u32, y: u32, text: &str, colour: Rgb<u8>) {
+pub(super) fn write_text(canvas: &mut RgbImage, x: u32, y: u32, text: &str, colour: Rgb<u8>) {
     for (index, character) in (0u32..).zip(text.chars()) {
         let Some(glyph) = font8x8::BASIC_FONTS.get(character) else { continue };
         for (row, bits) in (0u32..).zip(glyph) {

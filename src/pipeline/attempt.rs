@@ -228,6 +228,7 @@ impl Attempt<'_> {
             revision: self.claimed.revision,
             created,
             input_digest: self.claimed.input_digest.clone(),
+            outdated: store.outdated_objects(&self.claimed.study, self.claimed.revision).await?,
         };
         let (engine, config) = (engine.clone(), config.clone());
         let work = move || analysis::analyse(selection.stack, &engine, &config, &facts, &|_| {});

@@ -1,6 +1,6 @@
 //! Which objects are ours: SOP and Series Instance UIDs that we wrote, and nothing inferred.
 
-use super::{Result, Store, Tx};
+use super::{Result, Store, StoreError, Tx};
 use crate::domain::artefact::DicomIdentity;
 use crate::domain::run::RunId;
 use crate::domain::uid::Uid;
@@ -60,6 +60,36 @@ impl Store {
             own.delivered += u32::from(delivered);
         }
         Ok(own)
+    }
+
+    /// Objects of earlier revisions that a PACS holds (or is being sent) and no rejection note has retired yet, oldest
+    /// first. A note of revision `k` retired everything before `k`.
+    ///
+    /// # Errors
+    /// Of the database; [`StoreError::Corrupt`] when a UID cannot be one.
+    pub async fn outdated_objects(&self, study: &Uid, revision: u32) -> Result<Vec<DicomIdentity>> {
+        let rows: Vec<(String, String, String)> = sqlx::query_as(
+            "SELECT a.sop_instance, o.series, o.sop_class
+             FROM own_objects o
+             JOIN runs r ON r.id = o.run_id
+             JOIN artefacts a ON a.run_id = o.run_id AND a.sop_instance = o.sop_instance
+             JOIN deliveries d ON d.artefact_id = a.id AND d.destination = 'pacs' AND d.state IN ('delivered', 'sending')
+             WHERE o.study_uid = $1 AND r.revision < $2 AND a.kind <> 'rejection-note'
+               AND r.revision >= (SELECT coalesce(max(n.revision), 0) FROM artefacts k JOIN runs n ON n.id = k.run_id
+                                  WHERE n.study_uid = $1 AND n.revision < $2 AND k.kind = 'rejection-note')
+             ORDER BY r.revision, d.position",
+        )
+        .bind(study.as_str())
+        .bind(i64::from(revision))
+        .fetch_all(&self.pool)
+        .await?;
+        let uid =
+            |text: &str| Uid::parse(text).map_err(|_| StoreError::Corrupt { table: "own_objects", column: "a UID" });
+        rows.iter()
+            .map(|(instance, series, class)| {
+                Ok(DicomIdentity { sop_class: uid(class)?, sop_instance: uid(instance)?, series: uid(series)? })
+            })
+            .collect()
     }
 
     /// True when a SOP or Series Instance UID is one that we wrote, in whatever study.

@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 
 use crate::support::gateway::BINARY;
+use crate::support::python;
 use crate::support::servers::{Servers, root};
 
 fn scargate(arguments: &[&str]) -> Output {
@@ -50,6 +51,16 @@ fn an_infarct_is_measured_and_every_output_is_written() {
     for name in ["seg.dcm", "bundle.json", "measures.json", "overlay.png"] {
         assert!(folder.path().join("out").join(name).metadata().unwrap().len() > 0, "{name}");
     }
+    reports_are_accepted(folder.path());
+}
+
+/// SR and result images before readers that are not ours: the same numbers, the same segments.
+fn reports_are_accepted(folder: &Path) {
+    let out = folder.join("out");
+    let (seg, measures) = (out.join("seg.dcm"), out.join("measures.json"));
+    let more = ["--seg", seg.to_str().unwrap(), "--measures", measures.to_str().unwrap()];
+    let files = [out.join("sr.dcm"), out.join("result-image.dcm")];
+    python::check_report(&Servers::shared(), &files.each_ref().map(|file| file.as_path()), &more);
 }
 
 #[test]
@@ -58,6 +69,7 @@ fn this_healthy_heart_reads_exactly_no_scar() {
     let (truth, measures) = analyse(folder.path(), &["--seed", "12", "--variant", "scar-free"]);
     assert_eq!(truth["scar_mass_g"], 0.0);
     assert_eq!((value(&measures, "scar_mass"), value(&measures, "burden")), (0.0, 0.0));
+    reports_are_accepted(folder.path());
 }
 
 #[test]

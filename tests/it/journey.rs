@@ -1,8 +1,9 @@
 //! One study from the PACS to the EHR through the gateway as a hospital runs it, judged by readers that are not ours.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::stage::{Models, PATIENCE, Stage};
+use crate::support::gateway;
 use crate::support::python;
 use crate::support::studies::{eventually, search};
 
@@ -73,4 +74,38 @@ async fn a_webhook_reaches_the_poller_of_another_process() {
     assert_eq!(call(stage.servers.secret("webhook-token").trim()).await, 202);
     let run = stage.reaches(&api, &study, &["received"]).await;
     assert_eq!(run["trigger"], "webhook");
+}
+
+#[tokio::test]
+async fn a_new_revision_retires_the_objects_of_the_old_one() {
+    let stage = Stage::new(Models::Dense).await;
+    let gateway = stage.gateway("all").await;
+    let (study, patient) = stage.arrive().await;
+    stage.delivered_once(&gateway, &study, &patient).await;
+    for modality in ["SEG", "SR", "OT"] {
+        assert_eq!(study.objects(modality).await.len(), 1, "{modality}");
+    }
+    let uid = |instance: &Value| instance["00080018"]["Value"][0].as_str().unwrap().to_owned();
+    let mut old = Vec::new();
+    for modality in ["SEG", "SR", "OT"] {
+        old.extend(study.objects(modality).await.iter().map(uid));
+    }
+
+    let again = gateway::run(&stage.config, &["reprocess", study.uid()]);
+    assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
+    let second = async || stage.run(&gateway, &study).await.filter(|run| run["revision"] == 2);
+    eventually("the second revision", PATIENCE, second).await;
+    stage.release_what_waits_for_review(&gateway, &study).await;
+    let run = stage.reaches(&gateway, &study, &["completed", "failed"]).await;
+    assert_eq!(run["state"], "completed", "{run}");
+
+    let notes = study.objects("KO").await;
+    assert_eq!(notes.len(), 1);
+    let file = stage.config.folder().join("note.dcm");
+    std::fs::write(&file, study.fetch(&notes[0]).await).unwrap();
+    let mut more = vec![];
+    for retired in &old {
+        more.extend(["--retires", retired]);
+    }
+    python::check_report(&stage.servers, &[&file], &more);
 }

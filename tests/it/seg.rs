@@ -8,7 +8,8 @@ use scargate::domain::labels::{Label, Region, ScarSource, Segmentation, SliceLab
 use scargate::domain::provenance::{IntendedUse, ModelRef};
 use scargate::domain::stack::{Contrast, Plane, Slice, SourceFrame, Stack};
 use scargate::domain::uid::Uid;
-use scargate::encode::seg::{SegContext, encode};
+use scargate::encode::object::Context;
+use scargate::encode::seg::encode;
 use scargate::phantom::npy::NpyWriter;
 use time::macros::datetime;
 
@@ -131,8 +132,8 @@ fn identity() -> StudyIdentity {
     }
 }
 
-fn context() -> SegContext {
-    SegContext {
+fn context() -> Context {
+    Context {
         revision: 1,
         act: String::new(),
         created: datetime!(2026-01-02 03:04:05 UTC),

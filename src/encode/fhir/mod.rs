@@ -17,7 +17,7 @@ mod when;
 use crate::domain::artefact::{Artefact, ArtefactKind};
 use crate::domain::identity::StudyIdentity;
 use crate::domain::measures::Measures;
-use crate::domain::provenance::{IntendedUse, ModelRef, PipelineVersion};
+use crate::domain::provenance::{ModelRef, PipelineVersion, use_notice};
 use crate::domain::run::RunId;
 use crate::domain::stack::SourceFrame;
 use crate::domain::submission::InputDigest;
@@ -26,6 +26,7 @@ use serde_json::{Value, json};
 use time::{OffsetDateTime, UtcOffset};
 
 pub use crate::domain::lines::line_identifier;
+pub use part::round;
 
 /// All that a Bundle is made of.
 #[derive(Debug, Clone, Copy)]
@@ -61,25 +62,9 @@ pub struct Facts<'a> {
 }
 
 impl Facts<'_> {
-    /// The strictest intended use of the models; without any, research.
-    fn intended_use(&self) -> IntendedUse {
-        let all = |wanted| !self.models.is_empty() && self.models.iter().all(|m| m.intended_use == wanted);
-        match () {
-            () if all(IntendedUse::Clinical) => IntendedUse::Clinical,
-            () if self.models.iter().any(|m| m.intended_use == IntendedUse::Demonstration) => {
-                IntendedUse::Demonstration
-            }
-            () => IntendedUse::Research,
-        }
-    }
-
     /// The sentence on use that stands in every resource a person may read alone.
     fn use_notice(&self) -> &'static str {
-        match self.intended_use() {
-            IntendedUse::Research => "AI result, not verified. For research and evaluation only; not a medical device.",
-            IntendedUse::Demonstration => "AI result, not verified. Demonstration on synthetic data only.",
-            IntendedUse::Clinical => "AI result, not verified by a physician.",
-        }
+        use_notice(self.models)
     }
 }
 

@@ -1,12 +1,11 @@
 //! Frames of a SEG: which (segment, slice) pairs hold pixels, their functional groups, and the packed bits.
 
-use super::SegContext;
-use super::header::instance_reference;
 use crate::domain::codes;
 use crate::domain::labels::{Region, Segmentation};
 use crate::domain::stack::{Slice, Stack};
 use crate::domain::uid::Uid;
 use crate::encode::dicom::{Object, code, decimals, sequence, text, us};
+use crate::encode::object::{Context, instance_reference};
 use dicom_core::{DataElement, PrimitiveValue, Tag, VR, dicom_value};
 use dicom_dictionary_std::tags;
 use ndarray::Array2;
@@ -33,7 +32,7 @@ pub(super) fn collect(labels: &Segmentation) -> Vec<Frame> {
 }
 
 /// Writes dimensions, functional groups and pixels.
-pub(super) fn put(object: &mut Object, stack: &Stack, frames: &[Frame], context: &SegContext) {
+pub(super) fn put(object: &mut Object, stack: &Stack, frames: &[Frame], context: &Context) {
     text(object, tags::NUMBER_OF_FRAMES, VR::IS, frames.len().to_string());
     let organization = Uid::derive_output(&stack.identity.study, context.revision, "frame-dim", &context.act);
     dimensions(object, &organization);
@@ -122,7 +121,7 @@ fn frame_groups(slice: &Slice, segment: u16, index: [u32; 2]) -> Object {
 }
 
 fn derivation(slice: &Slice) -> Object {
-    let mut source = instance_reference(&slice.source);
+    let mut source = instance_reference(&slice.source.sop_class, &slice.source.sop_instance);
     if let Some(frame) = slice.source.frame {
         text(&mut source, tags::REFERENCED_FRAME_NUMBER, VR::IS, frame.to_string());
     }

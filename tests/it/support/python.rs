@@ -26,6 +26,13 @@ pub fn check_seg(servers: &Servers, file: &Path, more: &[&str]) -> String {
     check(servers, "check_seg.py", &arguments).unwrap_or_else(|said| panic!("check_seg.py: {said}"))
 }
 
+/// `check_report.py` on some files; panics with its findings.
+pub fn check_report(servers: &Servers, files: &[&Path], more: &[&str]) -> String {
+    let mut arguments: Vec<&str> = files.iter().map(|file| file.to_str().unwrap()).collect();
+    arguments.extend(more);
+    check(servers, "check_report.py", &arguments).unwrap_or_else(|said| panic!("check_report.py: {said}"))
+}
+
 /// `check_fhir.py` on one file; panics with its findings.
 pub fn check_fhir(servers: &Servers, file: &Path) -> String {
     check(servers, "check_fhir.py", &[file.to_str().unwrap()]).unwrap_or_else(|said| panic!("check_fhir.py: {said}"))

@@ -99,10 +99,15 @@ impl TestStudy {
 
     /// The SEG instances that the PACS holds for this study (QIDO-RS).
     pub async fn segs(&self) -> Vec<Value> {
+        self.objects("SEG").await
+    }
+
+    /// The instances of one modality that the PACS holds for this study (QIDO-RS).
+    pub async fn objects(&self, modality: &str) -> Vec<Value> {
         let path = format!("/dicom-web/studies/{}/instances?includefield=00080060", self.uid());
         let answer = self.servers.pacs_request(&self.client, Method::GET, &path).send().await.unwrap();
         let all: Vec<Value> = answer.json().await.unwrap();
-        all.into_iter().filter(|instance| instance["00080060"]["Value"][0] == "SEG").collect()
+        all.into_iter().filter(|instance| instance["00080060"]["Value"][0] == modality).collect()
     }
 
     /// The bytes of one instance of this study (WADO-RS, without the multipart around them).

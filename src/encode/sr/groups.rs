@@ -1,0 +1,117 @@
+//! Measurement groups: the segments of the SEG (TID 1411) and the AHA segments (TID 1501).
+
+use super::Facts;
+use super::item::{self, Relation, coded, container, number, uid, words};
+use crate::domain::codes::{self, Code};
+use crate::domain::labels::Region;
+use crate::domain::measures::{AbsentReason, Measured};
+use crate::domain::units::{Grams, Percent};
+use crate::encode::dicom::Object;
+use crate::encode::fhir::round;
+use crate::encode::object::{MANUFACTURER, model_texts, sources_by_series};
+use crate::encode::seg::{self, header::look};
+
+/// A number of a group.
+struct Row {
+    name: Code,
+    value: Measured<f64>,
+    unit: Code,
+}
+
+fn grams(name: Code, value: Measured<Grams>) -> Row {
+    Row { name, value: value.map(|v| round(v.0)), unit: codes::GRAM }
+}
+
+fn percent(name: Code, value: Measured<Percent>) -> Row {
+    Row { name, value: value.map(|v| round(v.0)), unit: codes::PERCENT }
+}
+
+/// All groups, whole ventricle first, then place by place.
+pub(super) fn all(facts: &Facts<'_>) -> Vec<Object> {
+    let measures = facts.measures;
+    vec![
+        region(facts, Region::Myocardium, vec![grams(codes::MASS, measures.lv_mass)]),
+        region(
+            facts,
+            Region::Scar,
+            vec![grams(codes::MASS, measures.scar_mass), percent(codes::SCAR_BURDEN, measures.burden)],
+        ),
+        region(
+            facts,
+            Region::NoReflow,
+            vec![
+                grams(codes::MASS, measures.no_reflow_mass),
+                percent(codes::NO_REFLOW_OF_LV, measures.no_reflow_of_myocardium),
+                percent(codes::NO_REFLOW_OF_SCAR, measures.no_reflow_of_scar),
+            ],
+        ),
+    ]
+}
+
+/// TID 1411 on a segment of our SEG.
+fn region(facts: &Facts<'_>, region: Region, rows: Vec<Row>) -> Object {
+    let look = look(region);
+    let segment_number = segment_number(region);
+    let study = &facts.stack.identity.study;
+    let mut content = vec![
+        words(Relation::HasObservationContext, codes::TRACKING_IDENTIFIER, look.label),
+        uid(
+            Relation::HasObservationContext,
+            codes::TRACKING_UNIQUE_IDENTIFIER,
+            &seg::tracking(study, facts.context, segment_number),
+        ),
+        coded(Relation::Contains, codes::FINDING_CATEGORY, look.category),
+        coded(Relation::Contains, codes::FINDING, look.kind),
+        item::segment(codes::REFERENCED_SEGMENT, &facts.seg.sop_class, &facts.seg.sop_instance, segment_number),
+    ];
+    let series = sources_by_series(facts.stack);
+    // One series is named as a whole; of several, the images are.
+    match series.as_slice() {
+        [(series, _)] => content.push(uid(Relation::Contains, codes::SOURCE_SERIES_FOR_SEGMENTATION, series)),
+        several => content.extend(several.iter().flat_map(|(_, sources)| sources).map(|source| {
+            item::source_image(codes::SOURCE_IMAGE_FOR_SEGMENTATION, &source.sop_class, &source.sop_instance)
+        })),
+    }
+    content.push(coded(Relation::HasConceptModifier, codes::FINDING_SITE, codes::LV_MYOCARDIUM));
+    content.extend(algorithm(facts));
+    content.extend(numbers(rows));
+    measurement_group("1411", content)
+}
+
+fn segment_number(region: Region) -> u16 {
+    Region::ALL.into_iter().zip(1u16..).find(|(r, _)| *r == region).map_or(0, |(_, number)| number)
+}
+
+fn measurement_group(template: &str, content: Vec<Object>) -> Object {
+    let mut group = container(codes::MEASUREMENT_GROUP, content);
+    item::template(&mut group, template);
+    group
+}
+
+/// TID 4019: what computed the numbers.
+fn algorithm(facts: &Facts<'_>) -> Vec<Object> {
+    let modifier = |name, value: &str| words(Relation::HasConceptModifier, name, value);
+    let mut items = vec![
+        modifier(codes::ALGORITHM_NAME, MANUFACTURER),
+        modifier(codes::ALGORITHM_VERSION, env!("CARGO_PKG_VERSION")),
+    ];
+    items.extend(model_texts(facts.models).iter().map(|text| modifier(codes::ALGORITHM_PARAMETERS, text)));
+    let density = format!("myocardial density {} g/mL", crate::domain::units::MYOCARDIAL_DENSITY_G_PER_ML);
+    items.push(modifier(codes::ALGORITHM_PARAMETERS, &density));
+    items
+}
+
+/// The numbers, then the reason of each that is absent.
+fn numbers(rows: Vec<Row>) -> Vec<Object> {
+    let absent = rows.iter().filter_map(|row| absence(row.name, row.value)).collect::<Vec<_>>();
+    rows.into_iter().map(|row| number(row.name, row.value, row.unit)).chain(absent).collect()
+}
+
+fn absence(name: Code, value: Measured<f64>) -> Option<Object> {
+    let reason: AbsentReason = match value {
+        Measured::Value(_) => return None,
+        Measured::Absent(reason) => reason,
+    };
+    let text = format!("{}: no value, {}", name.meaning, reason.text());
+    Some(words(Relation::Contains, codes::COMMENT, &text))
+}
