@@ -38,16 +38,15 @@ def run(tool: str, *arguments: object) -> str | None:
     return f"{pathlib.Path(tool).name}: {(done.stderr or done.stdout).strip()[-400:]}" if done.returncode else None
 
 
-def group_numbers(report: highdicom.sr.Comprehensive3DSR) -> dict[tuple[str, str], float | None]:
-    """(finding, name) -> value of every number in a group about a segment of a SEG, None where it has no value."""
+def group_numbers(report: highdicom.sr.Comprehensive3DSR) -> dict[tuple[str, str], float]:
+    """(finding, name) -> value of every number in a group about a segment of a SEG."""
     found = {}
     for group in report.content.get_volumetric_roi_measurement_groups():
         for item in group:
             for child in item.ContentSequence:
                 if child.ValueType == "NUM":
-                    values = child.MeasuredValueSequence
                     name = child.ConceptNameCodeSequence[0].CodeValue
-                    found[group.finding_type.value, name] = float(values[0].NumericValue) if values else None
+                    found[group.finding_type.value, name] = float(child.MeasuredValueSequence[0].NumericValue)
     return found
 
 
@@ -55,10 +54,8 @@ def number_findings(report: highdicom.sr.Comprehensive3DSR, measures: dict) -> l
     """Where the report and the measures differ by more than the rounding to 0.1."""
     numbers, found = group_numbers(report), []
     for (finding, name), key in NUMBERS.items():
-        wanted, value = measures[key].get("value"), numbers.get((finding, name), "nothing")
-        if value == "nothing" or (wanted is None) != (value is None):
-            found.append(f"SR: {key} is {value}, measured {wanted}")
-        elif wanted is not None and abs(value - wanted) > 0.0501:
+        wanted, value = measures[key].get("value"), numbers.get((finding, name))
+        if (wanted is None) != (value is None) or (wanted is not None and abs(value - wanted) > 0.0501):
             found.append(f"SR: {key} is {value}, measured {wanted}")
     return found
 

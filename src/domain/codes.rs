@@ -132,8 +132,6 @@ pub const ALGORITHM_VERSION: Code = dcm("111003", "Algorithm Version");
 pub const ALGORITHM_PARAMETERS: Code = dcm("111002", "Algorithm Parameters");
 /// A remark.
 pub const COMMENT: Code = dcm("121106", "Comment");
-/// Why a number is absent, as far as CID 42 says it.
-pub const MEASUREMENT_NOT_ATTEMPTED: Code = dcm("114007", "Measurement not attempted");
 /// Title of a rejection note (IHE IOCM).
 pub const REJECTED_FOR_QUALITY: Code = dcm("113001", "Rejected for Quality Reasons");
 /// Reason of a title.

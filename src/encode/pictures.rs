@@ -62,9 +62,9 @@ pub fn encode(
 fn image(object: &mut Object, frames: &[Frame]) {
     let side = u16::try_from(SIDE).unwrap_or(u16::MAX);
     texts(object, tags::IMAGE_TYPE, VR::CS, &["DERIVED".into(), "SECONDARY".into()]);
-    // A page has no side of the body; type 2C, so that both must be there and may be empty.
+    text(object, tags::BODY_PART_EXAMINED, VR::CS, "HEART");
+    // A page is not oriented in the patient: type 2C, there and empty.
     empty(object, tags::PATIENT_ORIENTATION, VR::CS);
-    empty(object, tags::LATERALITY, VR::CS);
     text(object, tags::CONVERSION_TYPE, VR::CS, "WSD");
     text(object, tags::DERIVATION_DESCRIPTION, VR::ST, BANNER);
     text(object, tags::BURNED_IN_ANNOTATION, VR::CS, "NO");

@@ -76,7 +76,8 @@ async fn a_webhook_reaches_the_poller_of_another_process() {
     assert_eq!(run["trigger"], "webhook");
 }
 
-#[tokio::test]
+// The command line tool is waited for while the proxy before the PACS goes on.
+#[tokio::test(flavor = "multi_thread")]
 async fn a_new_revision_retires_the_objects_of_the_old_one() {
     let stage = Stage::new(Models::Dense).await;
     let gateway = stage.gateway("all").await;

@@ -4,7 +4,7 @@ use super::Facts;
 use super::item::{self, Relation, coded, container, number, uid, words};
 use crate::domain::codes::{self, Code};
 use crate::domain::labels::Region;
-use crate::domain::measures::{AbsentReason, Measured};
+use crate::domain::measures::Measured;
 use crate::domain::units::{Grams, Percent};
 use crate::encode::dicom::Object;
 use crate::encode::fhir::round;
@@ -101,17 +101,16 @@ fn algorithm(facts: &Facts<'_>) -> Vec<Object> {
     items
 }
 
-/// The numbers, then the reason of each that is absent.
+/// The numbers. One that is absent is said in words instead: an empty MeasuredValueSequence is legal (type 2), but common
+/// readers fall over it.
 fn numbers(rows: Vec<Row>) -> Vec<Object> {
-    let absent = rows.iter().filter_map(|row| absence(row.name, row.value)).collect::<Vec<_>>();
-    rows.into_iter().map(|row| number(row.name, row.value, row.unit)).chain(absent).collect()
-}
-
-fn absence(name: Code, value: Measured<f64>) -> Option<Object> {
-    let reason: AbsentReason = match value {
-        Measured::Value(_) => return None,
-        Measured::Absent(reason) => reason,
-    };
-    let text = format!("{}: no value, {}", name.meaning, reason.text());
-    Some(words(Relation::Contains, codes::COMMENT, &text))
+    rows.into_iter()
+        .map(|row| match row.value {
+            Measured::Value(value) => number(row.name, value, row.unit),
+            Measured::Absent(reason) => {
+                let text = format!("{}: no value, {}", row.name.meaning, reason.text());
+                words(Relation::Contains, codes::COMMENT, &text)
+            }
+        })
+        .collect()
 }

@@ -1,7 +1,6 @@
 //! Content items of an SR tree (PS3.3 C.17.3), one constructor per value type.
 
-use crate::domain::codes::{self, Code};
-use crate::domain::measures::Measured;
+use crate::domain::codes::Code;
 use crate::domain::uid::Uid;
 use crate::encode::dicom::{Object, code, code_item, decimals, sequence, text};
 use crate::encode::object::instance_reference;
@@ -71,19 +70,13 @@ pub(in crate::encode) fn uid(relation: Relation, name: Code, value: &Uid) -> Obj
     item
 }
 
-/// A number, or that there is none. Why there is none is said beside it, by [`words`].
-pub(in crate::encode) fn number(name: Code, value: Measured<f64>, unit: Code) -> Object {
+/// A number with its unit.
+pub(in crate::encode) fn number(name: Code, value: f64, unit: Code) -> Object {
+    let mut measured = Object::new_empty();
+    code(&mut measured, tags::MEASUREMENT_UNITS_CODE_SEQUENCE, unit);
+    decimals(&mut measured, tags::NUMERIC_VALUE, &[value]);
     let mut item = item(Relation::Contains, "NUM", name);
-    let measured = value.value().filter(|value| value.is_finite()).map(|value| {
-        let mut measured = Object::new_empty();
-        code(&mut measured, tags::MEASUREMENT_UNITS_CODE_SEQUENCE, unit);
-        decimals(&mut measured, tags::NUMERIC_VALUE, &[value]);
-        measured
-    });
-    if measured.is_none() {
-        code(&mut item, tags::NUMERIC_VALUE_QUALIFIER_CODE_SEQUENCE, codes::MEASUREMENT_NOT_ATTEMPTED);
-    }
-    sequence(&mut item, tags::MEASURED_VALUE_SEQUENCE, measured.into_iter().collect());
+    sequence(&mut item, tags::MEASURED_VALUE_SEQUENCE, vec![measured]);
     item
 }
 
