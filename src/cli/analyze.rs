@@ -30,8 +30,8 @@ Example: scargate phantom --out out --seed 6 && scargate analyze out/6-0/dicom -
 pub struct AnalyzeArgs {
     /// Folder of one study; files that are not DICOM are skipped.
     folder: PathBuf,
-    /// Where to write seg.dcm, sr.dcm, result-image.dcm, bundle.json, measures.json, overlay.png, bullseye.png and
-    /// bullseye.svg.
+    /// Where to write seg.dcm, sr.dcm, result-image.dcm, bundle.json, report.pdf, measures.json, overlay.png, bullseye.png
+    /// and bullseye.svg.
     #[arg(long, short, value_name = "DIR")]
     out: PathBuf,
     /// Print the measures as JSON instead of tables.
@@ -89,6 +89,7 @@ fn file_name(kind: ArtefactKind, name: &str) -> String {
         ArtefactKind::Seg => "seg.dcm".into(),
         ArtefactKind::FhirBundle => "bundle.json".into(),
         ArtefactKind::Measures => "measures.json".into(),
+        ArtefactKind::Report => "report.pdf".into(),
         ArtefactKind::Overlay => format!("{name}.png"),
         ArtefactKind::Sr | ArtefactKind::ResultImage | ArtefactKind::RejectionNote => format!("{name}.dcm"),
     }

@@ -21,14 +21,24 @@ pub enum ArtefactKind {
     FhirBundle,
     /// The measures as JSON.
     Measures,
+    /// The result on a page (PDF); travels inside the FHIR Bundle.
+    Report,
     /// Overlay picture (PNG) for pages and the command line; not delivered.
     Overlay,
 }
 
 impl ArtefactKind {
     /// Every kind.
-    pub const ALL: [Self; 7] =
-        [Self::Seg, Self::Sr, Self::ResultImage, Self::RejectionNote, Self::FhirBundle, Self::Measures, Self::Overlay];
+    pub const ALL: [Self; 8] = [
+        Self::Seg,
+        Self::Sr,
+        Self::ResultImage,
+        Self::RejectionNote,
+        Self::FhirBundle,
+        Self::Measures,
+        Self::Report,
+        Self::Overlay,
+    ];
 
     /// Stored name.
     pub fn name(self) -> &'static str {
@@ -39,6 +49,7 @@ impl ArtefactKind {
             Self::RejectionNote => "rejection-note",
             Self::FhirBundle => "fhir-bundle",
             Self::Measures => "measures",
+            Self::Report => "report",
             Self::Overlay => "overlay",
         }
     }
@@ -49,6 +60,7 @@ impl ArtefactKind {
             Self::Seg | Self::Sr | Self::ResultImage | Self::RejectionNote => "application/dicom",
             Self::FhirBundle => "application/fhir+json",
             Self::Measures => "application/json",
+            Self::Report => "application/pdf",
             Self::Overlay => "image/png",
         }
     }

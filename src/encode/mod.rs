@@ -6,10 +6,12 @@ pub mod dicom;
 pub mod fhir;
 pub mod object;
 pub mod overlay;
+pub mod pdf;
 pub mod pictures;
 pub mod rejection;
 pub mod seg;
 pub mod sr;
+pub mod words;
 
 /// Why an output could not be encoded. Always a fault of ours or an impossible input, never of a peer.
 #[derive(Debug, thiserror::Error)]

@@ -43,6 +43,24 @@ pub(super) struct Tile {
 /// # Errors
 /// When labels and stack differ in number, or the PNG cannot be written.
 pub fn sheet(stack: &Stack, labels: &Segmentation, measures: &Measures) -> Result<Artefact, EncodeError> {
+    png(&canvas(stack, labels, measures)?)
+}
+
+/// A picture as an artefact.
+///
+/// # Errors
+/// When the PNG cannot be written.
+pub fn png(canvas: &RgbImage) -> Result<Artefact, EncodeError> {
+    let mut bytes = Vec::new();
+    canvas.write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png)?;
+    Ok(Artefact { kind: ArtefactKind::Overlay, name: "overlay".into(), dicom: None, bytes })
+}
+
+/// The picture of [`sheet`], before it is compressed.
+///
+/// # Errors
+/// When labels and stack differ in number.
+pub fn canvas(stack: &Stack, labels: &Segmentation, measures: &Measures) -> Result<RgbImage, EncodeError> {
     if stack.slices.len() != labels.slices.len() {
         return Err(EncodeError::Mismatch("number of slices"));
     }
@@ -57,12 +75,10 @@ pub fn sheet(stack: &Stack, labels: &Segmentation, measures: &Measures) -> Resul
         draw_slice(&mut canvas, Tile { origin, side: TILE }, slice, slice_labels, window);
         write_text(&mut canvas, origin.0 + 4, origin.1 + 4, &format!("{}", index + 1), TEXT);
     }
-    let mut bytes = Vec::new();
-    canvas.write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png)?;
-    Ok(Artefact { kind: ArtefactKind::Overlay, name: "overlay".into(), dicom: None, bytes })
+    Ok(canvas)
 }
 
-pub(super) fn summary(measures: &Measures) -> String {
+fn summary(measures: &Measures) -> String {
     let show = |value: Option<f64>, unit: &str| value.map_or("absent".to_owned(), |v| format!("{v:.1} {unit}"));
     format!(
         "LV {}  scar {}  burden {}  no-reflow {}",

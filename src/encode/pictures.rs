@@ -7,10 +7,11 @@ use super::EncodeError;
 use super::dicom::{Object, code, empty, sequence, text, texts, us};
 use super::object::{self, Context, Series};
 use super::overlay::{self, BANNER, SCAR, TEXT, Tile, write_text};
+use super::words;
 use crate::domain::artefact::{Artefact, ArtefactKind};
 use crate::domain::codes;
 use crate::domain::labels::Segmentation;
-use crate::domain::measures::{Measured, Measures, QualityGrade};
+use crate::domain::measures::Measures;
 use crate::domain::stack::Stack;
 use dicom_core::{DataElement, PrimitiveValue, VR, dicom_value};
 use dicom_dictionary_std::tags;
@@ -114,72 +115,16 @@ fn slices<'a>(stack: &'a Stack, labels: &'a Segmentation) -> impl Iterator<Item 
 /// The numbers in words.
 fn summary(measures: &Measures) -> Frame {
     let mut picture = page();
-    for (row, line) in (0u32..).zip(lines(measures)) {
+    let width = ((SIDE - 16) / 8) as usize;
+    let rows = words::lines(measures).iter().flat_map(|line| words::wrapped(line, width)).collect::<Vec<_>>();
+    for (row, line) in (0u32..).zip(rows) {
         write_text(&mut picture, 8, HEAD + 8 + row * LINE, &line, TEXT);
     }
     Frame { label: "Summary".into(), picture }
-}
-
-fn lines(measures: &Measures) -> Vec<String> {
-    fn shown<T: Copy + std::fmt::Display>(name: &str, value: Measured<T>) -> [String; 2] {
-        match value {
-            Measured::Value(value) => [format!("{name} {value:.1}"), String::new()],
-            Measured::Absent(reason) => [format!("{name} no value:"), format!("  {}", reason.text())],
-        }
-    }
-    let grade = match measures.quality.grade {
-        QualityGrade::Good => "good",
-        QualityGrade::Limited => "limited",
-        QualityGrade::NotUsable => "not usable",
-    };
-    let mut lines = vec!["LGE QUANTIFICATION, LEFT VENTRICLE".to_owned(), format!("Image quality: {grade}")];
-    lines.extend(measures.quality.reasons.iter().map(|reason| format!("  {reason}")));
-    lines.extend(shown("LV mass (LGE short axis)", measures.lv_mass));
-    lines.extend(shown("LGE mass incl. no-reflow", measures.scar_mass));
-    lines.extend(shown("  of LV mass", measures.burden));
-    lines.extend(shown("No-reflow mass", measures.no_reflow_mass));
-    lines.retain(|line| !line.is_empty());
-    lines.extend(measures.review_flags.iter().map(|flag| format!("For review: {}", flag.text())));
-    lines.push("Preliminary. The age of an infarct is not known.".into());
-    let width = ((SIDE - 16) / 8) as usize;
-    lines.into_iter().flat_map(|line| wrapped(&line, width)).collect()
-}
-
-/// Breaks a line between words where it is longer than a page.
-fn wrapped(line: &str, width: usize) -> Vec<String> {
-    let indent: String = line.chars().take_while(|c| *c == ' ').collect();
-    let mut rows: Vec<String> = vec![indent.clone()];
-    for word in line.split_whitespace() {
-        let fits = rows.last().is_some_and(|row| row.trim().is_empty() || row.len() + 1 + word.len() <= width);
-        if !fits {
-            rows.push(format!("{indent}  "));
-        }
-        if let Some(row) = rows.last_mut() {
-            if !row.trim().is_empty() {
-                row.push(' ');
-            }
-            row.push_str(word);
-        }
-    }
-    rows
 }
 
 fn page() -> RgbImage {
     let mut picture = RgbImage::new(SIDE, SIDE);
     write_text(&mut picture, 8, 6, BANNER, SCAR);
     picture
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn long_lines_are_broken_between_words_and_nothing_is_lost() {
-        let line = "  For review: scar burden is above what the models were trained on";
-        let rows = wrapped(line, 30);
-        assert!(rows.len() > 1 && rows.iter().all(|row| row.len() <= 30 && row.starts_with("  ")), "{rows:?}");
-        let words: Vec<&str> = rows.iter().flat_map(|row| row.split_whitespace()).collect();
-        assert_eq!(words, line.split_whitespace().collect::<Vec<_>>());
-    }
 }

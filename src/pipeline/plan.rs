@@ -18,7 +18,7 @@ fn delivery(config: &Config, measures: &Measures, artefact: &Artefact) -> Option
             Destination::Pacs
         }
         ArtefactKind::FhirBundle => Destination::Ehr,
-        ArtefactKind::Measures | ArtefactKind::Overlay => return None,
+        ArtefactKind::Measures | ArtefactKind::Report | ArtefactKind::Overlay => return None,
     };
     let (mode, review) = match destination {
         Destination::Pacs => (config.pacs.mode, false),

@@ -65,6 +65,7 @@ fn bundles_pass_the_independent_validators() {
             sources: &[],
             input_digest: &InputDigest::of([]),
             seg: None,
+            report: None,
             models: &[],
             provider: "cpu",
             pipeline: &PipelineVersion::of(&["test"]),

@@ -41,6 +41,8 @@ pub struct Facts<'a> {
     pub input_digest: &'a InputDigest,
     /// The segmentation, when one was written.
     pub seg: Option<&'a Artefact>,
+    /// The page that goes with the report, when the EHR is to get one.
+    pub report: Option<&'a Artefact>,
     /// Models that took part.
     pub models: &'a [ModelRef],
     /// Execution provider proven in use: `cpu`, `cuda`, `tensorrt`.

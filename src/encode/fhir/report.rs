@@ -4,16 +4,19 @@ use super::line::{RUN_SYSTEM, identifier, line_identifier};
 use super::observation::zone_note;
 use super::part::{self, Entry, hl7, imaging_study, set, subject, unsigned_meta};
 use super::{Facts, segments, when};
+use crate::domain::artefact::Artefact;
 use crate::domain::codes::{self, Code};
 use crate::domain::measures::{Measured, QualityGrade};
 use crate::domain::units::{Grams, Percent};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 use std::fmt::Write;
 
 /// Line of the report: beside the measures' codes, so that it has an identifier of its own.
 const REPORT: Code = Code { value: "LGE-REPORT", ..codes::LGE_QUANTIFICATION };
 
-/// The report. Result images (`media`) and a PDF (`presentedForm`) belong here once they are made.
+/// The report, with the page where there is one. Result images (`media`) belong here once they are made.
 pub fn entry(facts: &Facts<'_>, panel: &Entry, members: &[Entry]) -> Entry {
     let line = line_identifier(&facts.identity.study, REPORT, None);
     let own = codes::LGE_QUANTIFICATION;
@@ -37,10 +40,22 @@ pub fn entry(facts: &Facts<'_>, panel: &Entry, members: &[Entry]) -> Entry {
         "imagingStudy": [imaging_study(facts)],
         "conclusion": conclusion(facts),
     });
+    set(&mut resource, "presentedForm", facts.report.map(presented_form));
     set(&mut resource, "basedOn", part::based_on(facts));
     let effective = when::effective(facts.identity, facts.assumed_offset);
     set(&mut resource, "effectiveDateTime", effective.map(|e| json!(e.text)));
     Entry::replacing(facts, resource, line)
+}
+
+/// Without `hash`: R4 wants a SHA-1 there, and the digest of the page stands in the audit trail.
+fn presented_form(page: &Artefact) -> Value {
+    json!([{
+        "contentType": page.kind.media_type(),
+        "language": "en",
+        "title": "LGE quantification, AI result, not verified",
+        "size": page.bytes.len(),
+        "data": BASE64.encode(&page.bytes),
+    }])
 }
 
 /// The result in plain language.

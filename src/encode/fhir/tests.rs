@@ -45,6 +45,7 @@ impl Case {
             sources: &self.sources,
             input_digest: &self.digest,
             seg: Some(&self.seg),
+            report: None,
             models: &self.models,
             provider: "cpu",
             pipeline: &self.pipeline,

@@ -304,6 +304,7 @@ pub fn encode(identity: &StudyIdentity, run: RunId, revision: u32, scar: f64) ->
         sources: &[source],
         input_digest: &InputDigest::of([&identity.study]),
         seg: Some(&seg(identity, revision, &[1])),
+        report: None,
         models: &models,
         provider: "cpu",
         pipeline: &PipelineVersion::of(&["test"]),
