@@ -1,7 +1,7 @@
 """Puts the outputs of many phantoms before every independent DICOM and FHIR reader at hand; writes a report.
 
 Each phantom is drawn by `scargate phantom` and measured by `scargate analyze`, with no server. The SEG goes to dciodvfy,
-highdicom, pydicom and dcmqi, the Bundle to fhirkit and pyrofile. Exit status 1 when any of them objects. Synthetic
+highdicom, pydicom and dcmqi, SR and result images to check_report.py, the Bundle to fhirkit and pyrofile. Exit status 1 when any of them objects. Synthetic
 studies: this checks formats, not accuracy.
 """
 
@@ -17,6 +17,7 @@ import tempfile
 
 import check_fhir
 import check_measures
+import check_report
 import check_seg
 import pyrofile_validator
 
@@ -56,6 +57,9 @@ def judge(result: pathlib.Path, sources: pathlib.Path, validator) -> list[str]:
         found = check_seg.findings(seg, args)
         found += check_measures.findings(seg, json.loads((result / "measures.json").read_text()))
     found += dcmqi_findings(seg, result / "dcmqi")
+    more = check_report.arguments([str(seg), "--seg", str(seg), "--measures", str(result / "measures.json")])
+    for name in ("sr.dcm", "result-image.dcm"):
+        found += [f"{name}: {finding}" for finding in check_report.findings(result / name, more)]
     return found + check_fhir.findings(validator, json.loads((result / "bundle.json").read_text()))
 
 

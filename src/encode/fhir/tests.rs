@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::domain::artefact::DicomIdentity;
+use crate::domain::provenance::IntendedUse;
 use crate::domain::measures::{AbsentReason, ContourSensitivity, Measured, Quality, QualityGrade, ReviewFlag};
 use crate::domain::segments::{DirectionSource, Directions, Segments, Transmurality, TransmuralityClass};
 use crate::domain::uid::Uid;
