@@ -130,12 +130,14 @@ fn encode_all(
     let seg = encode::seg::encode(stack, labels, &context)?;
     let mut artefacts = beside(&seg, stack, labels, measures, config, &context, &facts.outdated)?;
     let sources: Vec<SourceFrame> = stack.slices.iter().map(|slice| slice.source.clone()).collect();
-    let canvas = encode::overlay::canvas(stack, labels, measures)?;
+    let pictures = [encode::overlay::canvas(stack, labels, measures)?, encode::bullseye::canvas(measures)];
+    let [overlay, bullseye] = &pictures;
+    let bullseye = encode::overlay::png("bullseye", bullseye)?;
     let report = encode::pdf::encode(&encode::pdf::Facts {
         identity: &stack.identity,
         measures,
         models: &labels.models,
-        pictures: std::slice::from_ref(&canvas),
+        pictures: &pictures,
     })?;
     let bundle = encode::fhir::bundle(&encode::fhir::Facts {
         identity: &stack.identity,
@@ -144,6 +146,7 @@ fn encode_all(
         input_digest: &facts.input_digest,
         seg: Some(&seg),
         report: config.ehr.pdf.then_some(&report),
+        bullseye: config.ehr.bullseye.then_some(&bullseye),
         models: &labels.models,
         provider: &labels.provider,
         pipeline: &pipeline_version(engine, config),
@@ -157,11 +160,10 @@ fn encode_all(
     let json = serde_json::to_vec_pretty(measures)
         .map_err(|error| Failure::permanent(Code::Internal, format!("measures: {error}")))?;
     let measures_json = Artefact { kind: ArtefactKind::Measures, name: "measures".into(), dicom: None, bytes: json };
-    let bullseye = encode::bullseye::png(measures)?;
     let sr = artefacts.iter().find(|artefact| artefact.kind == ArtefactKind::Sr);
     encode::agree::check(measures, stack, &seg, sr, &bundle)?;
     artefacts.insert(0, seg);
-    artefacts.extend([bundle, report, measures_json, encode::overlay::png(&canvas)?, bullseye]);
+    artefacts.extend([bundle, report, measures_json, encode::overlay::png("overlay", overlay)?, bullseye]);
     Ok(artefacts)
 }
 

@@ -9,6 +9,8 @@ use sha2::{Digest, Sha256};
 pub const RUN_SYSTEM: &str = "https://scargate.org/fhir/identifier/run";
 /// Identifier system of the software in one pipeline version at one installation.
 pub const DEVICE_SYSTEM: &str = "https://scargate.org/fhir/identifier/device";
+/// Identifier system of pictures of ours: run and name.
+pub const PICTURE_SYSTEM: &str = "https://scargate.org/fhir/identifier/picture";
 /// Identifier system of SHA-256 digests: model files, inputs, objects.
 pub const DIGEST_SYSTEM: &str = "https://scargate.org/fhir/identifier/sha256";
 /// Identifier system of pipeline versions.

@@ -43,17 +43,17 @@ pub(super) struct Tile {
 /// # Errors
 /// When labels and stack differ in number, or the PNG cannot be written.
 pub fn sheet(stack: &Stack, labels: &Segmentation, measures: &Measures) -> Result<Artefact, EncodeError> {
-    png(&canvas(stack, labels, measures)?)
+    png("overlay", &canvas(stack, labels, measures)?)
 }
 
 /// A picture as an artefact.
 ///
 /// # Errors
 /// When the PNG cannot be written.
-pub fn png(canvas: &RgbImage) -> Result<Artefact, EncodeError> {
+pub fn png(name: &str, canvas: &RgbImage) -> Result<Artefact, EncodeError> {
     let mut bytes = Vec::new();
     canvas.write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png)?;
-    Ok(Artefact { kind: ArtefactKind::Overlay, name: "overlay".into(), dicom: None, bytes })
+    Ok(Artefact { kind: ArtefactKind::Overlay, name: name.to_owned(), dicom: None, bytes })
 }
 
 /// The picture of [`sheet`], before it is compressed.

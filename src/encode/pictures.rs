@@ -1,4 +1,4 @@
-//! Result images for viewers that do not show SEG: one RGB Secondary Capture with a frame per slice and a summary.
+//! Result images for viewers that do not show SEG: one RGB Secondary Capture with summary, bullseye and a frame per slice.
 //!
 //! Multi-frame True Color SC (PS3.3 A.8.5), so that a result is one object to send, to show and to retire. Nothing about the
 //! patient is burned in; that nobody verified the result is.
@@ -16,6 +16,7 @@ use crate::domain::stack::Stack;
 use dicom_core::{DataElement, PrimitiveValue, VR, dicom_value};
 use dicom_dictionary_std::tags;
 use image::RgbImage;
+use image::imageops::{self, FilterType};
 
 /// Multi-frame True Color Secondary Capture Image Storage.
 pub const TRUE_COLOR_SC_STORAGE: &str = "1.2.840.10008.5.1.4.1.1.7.4";
@@ -48,7 +49,7 @@ pub fn encode(
     if stack.slices.len() != labels.slices.len() {
         return Err(EncodeError::Mismatch("number of slices"));
     }
-    let mut frames = vec![summary(measures)];
+    let mut frames = vec![summary(measures), bullseye(measures)];
     frames.extend(slices(stack, labels));
     let who = &stack.identity;
     let identity = object::identity(&who.study, context, Series::Images, TRUE_COLOR_SC_STORAGE, "result-image");
@@ -110,6 +111,17 @@ fn slices<'a>(stack: &'a Stack, labels: &'a Segmentation) -> impl Iterator<Item 
         write_text(&mut picture, tile.origin.0 + 4, HEAD + 4, &label, TEXT);
         Frame { label, picture }
     })
+}
+
+/// The bullseye, made smaller to fit below the banner.
+fn bullseye(measures: &Measures) -> Frame {
+    let whole = super::bullseye::canvas(measures);
+    let (width, room) = (SIDE, SIDE - HEAD);
+    let height = (whole.height() * width / whole.width().max(1)).clamp(1, room);
+    let small = imageops::resize(&whole, width, height, FilterType::Triangle);
+    let mut picture = page();
+    imageops::replace(&mut picture, &small, 0, i64::from(HEAD));
+    Frame { label: "Bullseye".into(), picture }
 }
 
 /// The numbers in words.

@@ -66,6 +66,7 @@ fn bundles_pass_the_independent_validators() {
             input_digest: &InputDigest::of([]),
             seg: None,
             report: None,
+            bullseye: None,
             models: &[],
             provider: "cpu",
             pipeline: &PipelineVersion::of(&["test"]),

@@ -170,7 +170,13 @@ fn masks(
         },
     };
     let digest = crate::domain::submission::InputDigest::of(stack.slices.iter().map(|s| &s.source.sop_instance));
-    let facts = RunFacts { run: RunId::new(), revision: 1, created: OffsetDateTime::UNIX_EPOCH, input_digest: digest };
+    let facts = RunFacts {
+        run: RunId::new(),
+        revision: 1,
+        created: OffsetDateTime::UNIX_EPOCH,
+        input_digest: digest,
+        outdated: Vec::new(),
+    };
     let result = analysis::finish(stack.clone(), labels, engine, &config, &facts)?;
     let seg = result.artefacts.into_iter().find(|artefact| artefact.kind == ArtefactKind::Seg);
     seg.map(|artefact| artefact.bytes).ok_or_else(|| Failure::permanent(Code::Internal, "the analysis gave no SEG"))

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 /// What stands before the birth date in the display of a logical patient reference.
 const BORN: &str = "born ";
 /// Types without which the values still arrive.
-const OPTIONAL: [&str; 2] = ["Device", "Provenance"];
+const OPTIONAL: [&str; 3] = ["Device", "Provenance", "Media"];
 
 /// Whom and what the images name, read from the stored Bundle. No `Debug`: it is a patient.
 #[derive(Clone, Default, PartialEq, Eq)]

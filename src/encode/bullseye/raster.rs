@@ -1,19 +1,14 @@
-//! The scene as PNG pixels, with the 8 x 8 bitmap font of the other pictures.
+//! The scene as pixels, with the 8 x 8 bitmap font of the other pictures.
 
 use super::scene::{Anchor, CENTRE, Colour, HEIGHT, INK, Line, PAPER, RADII, Scene, Text, WIDTH, segment_at};
-use crate::encode::EncodeError;
 use font8x8::UnicodeFonts;
-use image::{ImageFormat, Rgb, RgbImage};
-use std::io::Cursor;
+use image::{Rgb, RgbImage};
 
 /// Size of a letter of the font, pixels.
 const GLYPH: u32 = 8;
 
-/// The PNG file.
-///
-/// # Errors
-/// When the PNG cannot be written.
-pub fn draw(scene: &Scene) -> Result<Vec<u8>, EncodeError> {
+/// The picture, WIDTH x HEIGHT.
+pub fn draw(scene: &Scene) -> RgbImage {
     let mut canvas = RgbImage::from_pixel(WIDTH, HEIGHT, Rgb(PAPER));
     fields(&mut canvas, scene);
     for (x, y, width, height, fill) in &scene.boxes {
@@ -22,9 +17,7 @@ pub fn draw(scene: &Scene) -> Result<Vec<u8>, EncodeError> {
     }
     scene.lines.iter().for_each(|line| stroke(&mut canvas, line));
     scene.texts.iter().for_each(|text| write(&mut canvas, text));
-    let mut bytes = Vec::new();
-    canvas.write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png)?;
-    Ok(bytes)
+    canvas
 }
 
 fn fields(canvas: &mut RgbImage, scene: &Scene) {

@@ -6,6 +6,7 @@
 //! changes nothing else, so the same stored bytes and the same match always give the same request.
 
 mod device;
+mod media;
 use crate::domain::lines as line;
 mod observation;
 mod part;
@@ -43,6 +44,8 @@ pub struct Facts<'a> {
     pub seg: Option<&'a Artefact>,
     /// The page that goes with the report, when the EHR is to get one.
     pub report: Option<&'a Artefact>,
+    /// The bullseye as PNG, when the EHR is to get it.
+    pub bullseye: Option<&'a Artefact>,
     /// Models that took part.
     pub models: &'a [ModelRef],
     /// Execution provider proven in use: `cpu`, `cuda`, `tensorrt`.
@@ -78,11 +81,13 @@ pub fn bundle(facts: &Facts<'_>) -> Result<Artefact, EncodeError> {
     let device = device::entry(facts);
     let members = observation::members(facts)?;
     let panel = observation::panel(facts, &members);
-    let report = report::entry(facts, &panel, &members);
+    let picture = media::entry(facts);
+    let report = report::entry(facts, &panel, &members, picture.as_ref());
     let targets: Vec<&part::Entry> = members.iter().chain([&panel, &report]).collect();
     let provenance = provenance::entry(facts, &targets);
 
     let mut entries = vec![device.json()];
+    entries.extend(picture.iter().map(part::Entry::json));
     entries.extend(targets.iter().map(|entry| entry.json()));
     entries.push(provenance.json());
     let bundle: Value = json!({

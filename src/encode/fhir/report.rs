@@ -16,8 +16,8 @@ use std::fmt::Write;
 /// Line of the report: beside the measures' codes, so that it has an identifier of its own.
 const REPORT: Code = Code { value: "LGE-REPORT", ..codes::LGE_QUANTIFICATION };
 
-/// The report, with the page where there is one. Result images (`media`) belong here once they are made.
-pub fn entry(facts: &Facts<'_>, panel: &Entry, members: &[Entry]) -> Entry {
+/// The report, with page and picture where there are any.
+pub fn entry(facts: &Facts<'_>, panel: &Entry, members: &[Entry], picture: Option<&Entry>) -> Entry {
     let line = line_identifier(&facts.identity.study, REPORT, None);
     let own = codes::LGE_QUANTIFICATION;
     let results: Vec<Value> = std::iter::once(panel).chain(members).map(Entry::reference).collect();
@@ -40,6 +40,8 @@ pub fn entry(facts: &Facts<'_>, panel: &Entry, members: &[Entry]) -> Entry {
         "imagingStudy": [imaging_study(facts)],
         "conclusion": conclusion(facts),
     });
+    let media = |picture: &Entry| json!([{ "comment": "Transmurality by AHA segment", "link": picture.reference() }]);
+    set(&mut resource, "media", picture.map(media));
     set(&mut resource, "presentedForm", facts.report.map(presented_form));
     set(&mut resource, "basedOn", part::based_on(facts));
     let effective = when::effective(facts.identity, facts.assumed_offset);

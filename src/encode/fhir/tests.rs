@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::domain::artefact::DicomIdentity;
-use crate::domain::provenance::IntendedUse;
 use crate::domain::measures::{AbsentReason, ContourSensitivity, Measured, Quality, QualityGrade, ReviewFlag};
+use crate::domain::provenance::IntendedUse;
 use crate::domain::segments::{DirectionSource, Directions, Segments, Transmurality, TransmuralityClass};
 use crate::domain::uid::Uid;
 use crate::domain::units::{Grams, Percent};
@@ -47,6 +47,7 @@ impl Case {
             input_digest: &self.digest,
             seg: Some(&self.seg),
             report: None,
+            bullseye: None,
             models: &self.models,
             provider: "cpu",
             pipeline: &self.pipeline,

@@ -5,6 +5,8 @@ use super::item::{self, Relation, coded, container, number, uid, words};
 use crate::domain::codes::{self, Code};
 use crate::domain::labels::Region;
 use crate::domain::measures::Measured;
+use crate::domain::segments::SegmentMeasures;
+use crate::domain::uid::Uid;
 use crate::domain::units::{Grams, Percent};
 use crate::encode::dicom::Object;
 use crate::encode::fhir::round;
@@ -29,7 +31,7 @@ fn percent(name: Code, value: Measured<Percent>) -> Row {
 /// All groups, whole ventricle first, then place by place.
 pub(super) fn all(facts: &Facts<'_>) -> Vec<Object> {
     let measures = facts.measures;
-    vec![
+    let mut groups = vec![
         region(facts, Region::Myocardium, vec![grams(codes::MASS, measures.lv_mass)]),
         region(
             facts,
@@ -45,7 +47,10 @@ pub(super) fn all(facts: &Facts<'_>) -> Vec<Object> {
                 percent(codes::NO_REFLOW_OF_SCAR, measures.no_reflow_of_scar),
             ],
         ),
-    ]
+    ];
+    let places = measures.segments.segments.iter().zip(codes::AHA_SEGMENTS);
+    groups.extend(places.filter_map(|(segment, site)| aha(facts, segment, site)));
+    groups
 }
 
 /// TID 1411 on a segment of our SEG.
@@ -80,6 +85,30 @@ fn region(facts: &Facts<'_>, region: Region, rows: Vec<Row>) -> Object {
 
 fn segment_number(region: Region) -> u16 {
     Region::ALL.into_iter().zip(1u16..).find(|(r, _)| *r == region).map_or(0, |(_, number)| number)
+}
+
+/// TID 1501 for one AHA segment; none where nothing may be said of it.
+fn aha(facts: &Facts<'_>, segment: &SegmentMeasures, site: Code) -> Option<Object> {
+    let sendable = facts.measures.segments.sendable(segment);
+    let Measured::Value(transmurality) = sendable else { return None };
+    let study = &facts.stack.identity.study;
+    let role = format!("track-aha-{:02}", segment.segment);
+    let tracking = Uid::derive_output(study, facts.context.revision, &role, &facts.context.act);
+    let rows = vec![
+        percent(codes::TRANSMURALITY, Measured::Value(transmurality.mean)),
+        percent(codes::TRANSMURALITY_MAX, Measured::Value(transmurality.maximum)),
+        percent(codes::ENHANCED_SHARE, Measured::Value(transmurality.enhanced)),
+    ];
+    let mut content = vec![
+        words(Relation::HasObservationContext, codes::TRACKING_IDENTIFIER, &format!("AHA {}", segment.segment)),
+        uid(Relation::HasObservationContext, codes::TRACKING_UNIQUE_IDENTIFIER, &tracking),
+        coded(Relation::Contains, codes::FINDING_CATEGORY, codes::TISSUE),
+        coded(Relation::Contains, codes::FINDING, codes::SCAR_TISSUE),
+        coded(Relation::HasConceptModifier, codes::FINDING_SITE, site),
+    ];
+    content.extend(algorithm(facts));
+    content.extend(numbers(rows));
+    Some(measurement_group("1501", content))
 }
 
 fn measurement_group(template: &str, content: Vec<Object>) -> Object {

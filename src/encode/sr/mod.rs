@@ -8,7 +8,7 @@ use super::dicom::{Object, empty, sequence, text};
 use super::object::{self, Context, MANUFACTURER, MODEL_NAME, Series};
 use crate::domain::artefact::{Artefact, ArtefactKind, DicomIdentity};
 use crate::domain::codes::{self, Code};
-use crate::domain::measures::{Measures, QualityGrade};
+use crate::domain::measures::{Measured, Measures, QualityGrade};
 use crate::domain::provenance::{ModelRef, use_notice};
 use crate::domain::stack::Stack;
 use crate::domain::uid::Uid;
@@ -123,8 +123,23 @@ fn evaluations(facts: &Facts<'_>) -> Vec<Object> {
     let mut items = vec![coded(Relation::Contains, codes::IMAGE_QUALITY, grade(quality.grade))];
     items.extend(quality.reasons.iter().map(|reason| comment(&format!("Image quality: {reason}"))));
     items.extend(facts.measures.review_flags.iter().map(|flag| comment(&format!("For review: {}", flag.text()))));
+    items.extend(places(facts.measures).map(|text| comment(&text)));
     items.push(comment(use_notice(facts.models)));
     items
+}
+
+/// How the segments came to be named, or why there are none.
+fn places(measures: &Measures) -> impl Iterator<Item = String> {
+    let segments = &measures.segments;
+    let directions = match segments.directions {
+        Measured::Value(directions) => format!("Anatomical directions: {}", directions.source.text()),
+        Measured::Absent(reason) => format!("Transmurality by AHA segment: no values, {}", reason.text()),
+    };
+    let missing = segments.segments.iter().filter_map(|segment| {
+        let reason = segments.sendable(segment).reason()?;
+        Some(format!("AHA segment {}: no transmurality, {}", segment.segment, reason.text()))
+    });
+    std::iter::once(directions).chain(missing.collect::<Vec<_>>())
 }
 
 fn grade(grade: QualityGrade) -> Code {

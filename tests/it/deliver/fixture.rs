@@ -305,6 +305,7 @@ pub fn encode(identity: &StudyIdentity, run: RunId, revision: u32, scar: f64) ->
         input_digest: &InputDigest::of([&identity.study]),
         seg: Some(&seg(identity, revision, &[1])),
         report: None,
+        bullseye: None,
         models: &models,
         provider: "cpu",
         pipeline: &PipelineVersion::of(&["test"]),
