@@ -5,7 +5,7 @@
 
 usage() {
   cat <<'HELP'
-usage: scripts/test.sh [STAGE...]     stages in order: install lint build servers unit it python; default all
+usage: scripts/test.sh [STAGE...]     stages in order: install lint build servers unit it python models; default all
 
 One profile (dev) serves lint, tests and the demo, so that nothing is compiled twice.
 CARGO_TARGET_DIR is respected. Output of every stage is kept in .scargate/test-logs/.
@@ -13,7 +13,7 @@ HELP
 }
 case "${1:-}" in -h|--help) usage; exit 0 ;; esac
 
-ALL="install lint build servers unit it python"
+ALL="install lint build servers unit it python models"
 WANTED=${*:-$ALL}
 for stage in $WANTED; do case " $ALL " in *" $stage "*) ;; *) usage >&2; die test "unknown stage '$stage'" ;; esac; done
 
@@ -62,6 +62,13 @@ stage_python() {
   "$python" -m compileall -q scripts models || return 1
 }
 
+# The training recipes: their own tests, then the whole recipe in a minute on phantoms. PyTorch is large: see models/train.
+stage_models() {
+  local binary
+  binary=$(realpath "${CARGO_TARGET_DIR:-target}/debug/scargate")
+  make -C models/train venv && make -C models/train test && make -C models/train smoke SCARGATE="$binary"
+}
+
 # --- running and counting ------------------------------------------------------------------------
 
 # count LOG: adds up what nextest, cargo test and unittest said.
@@ -71,12 +78,14 @@ count() {
     /^ *Summary \[.*tests? run:/ { for (i = 2; i <= NF; i++) if ($i ~ /^passed/) n += $(i-1) }
     /^test result:/              { for (i = 2; i <= NF; i++) if ($i ~ /^passed/) n += $(i-1) }
     /^Ran [0-9]+ tests? in/      { ran += $2 }
+    /^=*[ ]*[0-9]+ passed.* in / { for (i = 2; i <= NF; i++) if ($i ~ /^passed/) n += $(i-1) }
     /^FAILED \(/                 { while (match($0, /(failures|errors)=[0-9]+/)) { split(substr($0, RSTART, RLENGTH), p, "="); bad += p[2]; $0 = substr($0, RSTART + RLENGTH) } }
     END { print n + ran - bad + 0 }')
   failed=$(sed 's/\x1b\[[0-9;]*m//g' "$1" | awk '
     /^ *Summary \[.*tests? run:/ { for (i = 2; i <= NF; i++) if ($i ~ /^(failed|timed)/) n += $(i-1) }
     /^test result:/              { for (i = 2; i <= NF; i++) if ($i ~ /^failed/) n += $(i-1) }
     /^FAILED \(/                 { while (match($0, /(failures|errors)=[0-9]+/)) { split(substr($0, RSTART, RLENGTH), p, "="); n += p[2]; $0 = substr($0, RSTART + RLENGTH) } }
+    /^=*[ ]*[0-9]+ (failed|error).* in / { for (i = 2; i <= NF; i++) if ($i ~ /^(failed|error)/) n += $(i-1) }
     END { print n + 0 }')
   PASSED=$((PASSED + passed)) FAILED=$((FAILED + failed))
 }
