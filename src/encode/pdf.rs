@@ -150,10 +150,7 @@ fn identity_lines(who: &StudyIdentity) -> Vec<String> {
 /// Latin-1 is what `WinAnsiEncoding` and Unicode share; anything else becomes a question mark.
 fn win_ansi(text: &str) -> Vec<u8> {
     text.chars()
-        .map(|c| match u8::try_from(u32::from(c)) {
-            Ok(byte @ (0x20..=0x7E | 0xA0..=0xFF)) => byte,
-            _ => b'?',
-        })
+        .map(|c| u8::try_from(u32::from(c)).ok().filter(|byte| matches!(byte, 0x20..=0x7E | 0xA0..)).unwrap_or(b'?'))
         .collect()
 }
 

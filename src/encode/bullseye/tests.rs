@@ -48,7 +48,7 @@ fn the_svg_is_sound_and_shows_every_mean_with_its_maximum() {
 
 #[test]
 fn the_png_has_the_colour_of_each_class() {
-    let picture = image::load_from_memory(&png(&measures()).unwrap().bytes).unwrap().to_rgb8();
+    let picture = canvas(&measures());
     let colour = |radius: f64, angle: f64| {
         let (x, y) = polar(radius, angle);
         picture.get_pixel(x as u32, y as u32).0
