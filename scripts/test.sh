@@ -33,6 +33,8 @@ stage_lint() {
   local rc=0
   cargo fmt --all --check || rc=1
   cargo clippy --workspace --all-targets --locked --quiet -- -D warnings || rc=1
+  # GPU builds cannot run here; that they compile can be told.
+  cargo check -p scargate --lib --locked --quiet --features cuda,tensorrt || rc=1
   RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet || rc=1
   python3 scripts/check_licences.py || rc=1
   python3 scripts/check_tree.py || rc=1

@@ -12,6 +12,7 @@ use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 use reqwest::StatusCode;
 use std::collections::BTreeSet;
+use std::time::Duration;
 use time::Date;
 
 /// Studies that one search lists at most.
@@ -188,13 +189,12 @@ impl Client {
     }
 
     async fn metadata(&self, path: &[&str]) -> Result<Vec<Attributes>, Error> {
-        self.transport
-            .retry(|| async {
-                let request = self.transport.get(self.transport.url(path), JSON);
-                let body = self.transport.send(request, self.limits.json_bytes).await?;
-                self.sets(body).await
-            })
-            .await
+        let ask = self.transport.retry(|| async {
+            let request = self.transport.get(self.transport.url(path), JSON);
+            let body = self.transport.send(request, self.limits.json_bytes).await?;
+            self.sets(body).await
+        });
+        self.in_time(ask).await
     }
 
     /// All results of a search, each `key` once, `max` at most.
@@ -225,7 +225,7 @@ impl Client {
             let mut parameters = parameters.to_vec();
             parameters.push(("limit".to_owned(), self.page_size.to_string()));
             parameters.push(("offset".to_owned(), all.len().to_string()));
-            let (page, more) = self.transport.retry(|| self.page(path, &parameters)).await?;
+            let (page, more) = self.in_time(self.transport.retry(|| self.page(path, &parameters))).await?;
             if page.is_empty() || page == last {
                 return Ok(all);
             }
@@ -239,6 +239,12 @@ impl Client {
             }
             last = page;
         }
+    }
+
+    /// Ends an exchange that never ends: a slow drip is not idle.
+    async fn in_time<T>(&self, exchange: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let limit = Duration::from_secs(self.limits.retrieve_secs);
+        tokio::time::timeout(limit, exchange).await.unwrap_or(Err(Error::Deadline(limit)))
     }
 
     /// One page of a search, and whether the PACS warned that there is more.

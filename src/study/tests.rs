@@ -357,3 +357,59 @@ fn a_length_beyond_the_file_is_refused_before_memory_is_claimed() {
     let result = read::read(&object, Extent::Header, u64::MAX);
     assert!(matches!(result, Err(ReadError::NotDicom { sop_class: Some(_) })));
 }
+
+#[test]
+fn what_is_left_by_its_headers_changes_no_outcome() {
+    let config = defaults();
+    let outcome = |result: &Result<Stack, Error>| match result {
+        Ok(stack) => (None, selected_instances(stack)),
+        Err(error) => (Some(error.to_string()), Vec::new()),
+    };
+    for variant in Variant::ALL {
+        for (vendor, enhanced) in [(Vendor::Siemens, false), (Vendor::Ge, false), (Vendor::Philips, true)] {
+            let study = Study::build(&spec().variant(variant).vendor(vendor).enhanced(enhanced)).unwrap();
+            let mut series: BTreeSet<u32> = study.instances.iter().map(|instance| instance.series_number).collect();
+            series.retain(|number| {
+                let of_series = study.instances.iter().filter(|instance| instance.series_number == *number);
+                let mut headers: Vec<InMemDicomObject> = of_series.map(|i| (*i.object).clone()).collect();
+                headers.iter_mut().for_each(|set| {
+                    set.remove_element(tags::PIXEL_DATA);
+                });
+                let (middle, last) = (headers.len() / 2, headers.len() - 1);
+                let samples = [headers[0].clone(), headers[middle].clone(), headers[last].clone()];
+                leave(&samples, &config.study, &config.limits).unwrap().is_none()
+            });
+            let fetched = Study {
+                instances: study.instances.iter().filter(|i| series.contains(&i.series_number)).cloned().collect(),
+                ..study.clone()
+            };
+            let (whole, part) =
+                (choose(&objects(&study), &[Contrast::Psir]), choose(&objects(&fetched), &[Contrast::Psir]));
+            assert_eq!(outcome(&whole), outcome(&part), "{variant:?} {vendor:?} enhanced {enhanced}");
+            let cine = study.instances.iter().filter(|i| i.series.contains("cine")).map(|i| i.series_number);
+            assert!(cine.clone().all(|number| !series.contains(&number)), "{variant:?}: cine is left");
+        }
+    }
+}
+
+#[test]
+fn headers_that_do_not_tell_leave_nothing() {
+    let config = defaults();
+    let header = |name: &str| {
+        let found = WHOLE.instances.iter().find(|instance| instance.series.contains(name)).unwrap();
+        let mut set = (*found.object).clone();
+        set.remove_element(tags::PIXEL_DATA);
+        set
+    };
+    let left = |headers: &[InMemDicomObject]| leave(headers, &config.study, &config.limits).unwrap().is_some();
+    let cine = header("cine");
+    assert!(left(&[cine.clone()]));
+    assert!(!left(&[]));
+    assert!(!left(&[header("psir")]));
+    assert!(!left(&[cine.clone(), header("psir")]), "images of two kinds, or of two series");
+    for tag in [tags::SCANNING_SEQUENCE, tags::MODALITY, tags::IMAGE_TYPE, tags::ROWS, tags::SOP_CLASS_UID] {
+        let mut incomplete = cine.clone();
+        incomplete.remove_element(tag);
+        assert!(!left(&[incomplete]), "{tag}");
+    }
+}

@@ -211,9 +211,9 @@ mod tests {
         let receipt = stored(line("r1", 2.0), "4").receipt("transaction");
         assert!(stored(line("r1", 2.0), "4").may_be_replaced(&ours, Some(&receipt), false).is_ok());
         for (lines, receipt) in [
-            (stored(line("r1", 2.0), "5"), Some(&receipt), false),
+            (stored(line("r1", 2.0), "5"), Some(&receipt)),
             (stored(line("r1", 2.0), "4"), None),
-            (stored(line("r2", 9.0), "4"), Some(&receipt), false),
+            (stored(line("r2", 9.0), "4"), Some(&receipt)),
         ] {
             assert_eq!(lines.may_be_replaced(&ours, receipt, false).unwrap_err().code, Code::EhrChanged);
         }

@@ -72,6 +72,9 @@ async fn silence_is_given_up_and_a_slow_drip_ends_with_the_step() {
     let failure = bench.client().retrieve_study(&uid, Syntax::AsStored).await.unwrap_err();
     assert!(is_transient(&failure, Code::StepTimeout), "{failure:?}");
     assert!(start.elapsed() < Duration::from_secs(4));
+    let failure = bench.client().list_instances(&uid).await.unwrap_err();
+    assert!(is_transient(&failure, Code::StepTimeout), "{failure:?}");
+    assert!(start.elapsed() < Duration::from_secs(8));
 }
 
 #[tokio::test]
