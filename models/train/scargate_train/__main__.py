@@ -8,9 +8,6 @@ from pathlib import Path
 from . import data, split
 from .common import HERE, RUNS
 
-ROLES = {"myocardium": "myocardium", "presence": "presence", "detector": "detector", "sam": "sam"}
-
-
 def emidec() -> Path:
     """The EMIDEC folder, from the environment: it is not part of the project."""
     folder = os.environ.get("EMIDEC")
@@ -38,27 +35,32 @@ def pack(_: argparse.Namespace) -> None:
 
 def train(args: argparse.Namespace) -> None:
     """Train one role, resuming where it stopped."""
-    importlib.import_module(f".{ROLES[args.role]}", __package__).train()
+    importlib.import_module(f".{args.role}", __package__).train(args.fold)
 
 
-def embed(_: argparse.Namespace) -> None:
+def embed(args: argparse.Namespace) -> None:
     """Cache the promptable model's embeddings (part of `train sam`, on its own)."""
-    importlib.import_module(".sam", __package__).prepare()
+    importlib.import_module(".sam", __package__).prepare(args.fold)
 
 
 def export(args: argparse.Namespace) -> None:
     """Export one role's checkpoint to ONNX, manifest and probe below a models folder."""
-    getattr(importlib.import_module(".export", __package__), args.role)(args.models, args.accuracy)
+    getattr(importlib.import_module(".export", __package__), args.role)(args.models, args.accuracy, args.fold)
 
 
 def evaluate(args: argparse.Namespace) -> None:
     """Run the whole pipeline on held-out folds or on phantom stacks and print the figures."""
-    importlib.import_module(".evaluate", __package__).main(args.models, args.data, args.folds)
+    importlib.import_module(".evaluate", __package__).main(args.models, args.data, args.fold)
+
+
+def robust(args: argparse.Namespace) -> None:
+    """Perturb the held-out cases of a fold and measure each perturbation (dense model)."""
+    importlib.import_module(".robust", __package__).main(args.models, args.fold)
 
 
 def cards(args: argparse.Namespace) -> None:
     """Write the stored figures into the model cards."""
-    importlib.import_module(".report", __package__).cards(args.models, RUNS / "evaluate")
+    importlib.import_module(".report", __package__).cards(args.models, RUNS / "evaluate", args.limit)
 
 
 def smoke(_: argparse.Namespace) -> None:
@@ -72,21 +74,28 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("split", help=make_split.__doc__).set_defaults(run=make_split)
     commands.add_parser("pack", help=pack.__doc__).set_defaults(run=pack)
-    commands.add_parser("embed", help=embed.__doc__).set_defaults(run=embed)
+    p = commands.add_parser("embed", help=embed.__doc__)
+    p.add_argument("--fold", default="0")
+    p.set_defaults(run=embed)
     commands.add_parser("smoke", help=smoke.__doc__).set_defaults(run=smoke)
     p = commands.add_parser("train", help=train.__doc__)
-    p.add_argument("role", choices=sorted(ROLES))
+    p.add_argument("role", choices=["myocardium", "detector", "sam"])
+    p.add_argument("--fold", default="0", help="cross-validation group, \"all\", or \"phantom\" (the pre-training)")
     p.set_defaults(run=train)
-    for name, run in (("export", export), ("evaluate", evaluate), ("cards", cards)):
+    for name, run in (("export", export), ("evaluate", evaluate), ("robust", robust), ("cards", cards)):
         p = commands.add_parser(name, help=run.__doc__)
         p.set_defaults(run=run)
         p.add_argument("--models", type=Path, default=HERE.parent)
         if run is export:
             p.add_argument("role", choices=["myocardium", "detector", "sam"])
             p.add_argument("--accuracy", default="not yet measured")
-        elif run is evaluate:
-            p.add_argument("data", choices=["real", "phantom"])
-            p.add_argument("--folds", type=int, nargs="+", default=[0])
+            p.add_argument("--fold", nargs="+", default=["0"], help="several: an ensemble (dense model only)")
+        elif run in (evaluate, robust):
+            p.add_argument("--fold", default="0")
+            if run is evaluate:
+                p.add_argument("data", choices=["real", "phantom", "locked"])
+        else:
+            p.add_argument("--limit", type=float, default=2.5, help="detection limit, %% of the wall")
     args = parser.parse_args()
     args.run(args)
 

@@ -19,6 +19,9 @@ class View:
     bias: float = 0.35
     noise: float = 0.07
     flat: float = 0.0  # chance of a low-contrast picture
+    clahe: float = 0.1  # chance of local histogram equalisation
+    window: tuple[float, float] = (96.0, 99.9)  # percentile that becomes 1
+    dim: float = 0.0  # chance that something far brighter than the heart sets the window
 
 
 def geometry(region: Region, size: int, view: View, rng: np.random.Generator) -> np.ndarray:
@@ -48,7 +51,9 @@ def intensity(patch: np.ndarray, view: View, rng: np.random.Generator) -> np.nda
         patch = patch * rng.uniform(0.8, 1.2) + rng.uniform(-0.1, 0.1)
     if rng.random() < view.flat:
         patch = rng.uniform(0, 0.8) + (patch - 0.5) * rng.uniform(0.25, 0.8)
-    if rng.random() < 0.1:
+    if rng.random() < view.dim:
+        patch = patch * rng.uniform(0.3, 1)
+    if rng.random() < view.clahe:
         grid = cv2.createCLAHE(clipLimit=rng.uniform(1, 3), tileGridSize=(4, 4))
         patch = grid.apply((np.clip(patch, 0, 1) * 255).astype(np.uint8)).astype(np.float32) / 255
     if rng.random() < 0.2:
@@ -68,6 +73,6 @@ def draw(image, label, region, size, view, rng) -> tuple[np.ndarray, np.ndarray]
     """One augmented view: image [S, S] f32 in 0..1 and label [S, S] u8."""
     m = geometry(region, size, view, rng)
     inside = warp(np.ones(image.shape, np.uint8), m, size, nearest=True) > 0
-    window = (rng.uniform(0.1, 3), rng.uniform(96, 99.9))
+    window = (rng.uniform(0.1, 3), 100 - np.exp(rng.uniform(*np.log(100 - np.array(view.window[::-1])))))
     patch = normalise(warp(image, m, size), inside, *window)
     return intensity(patch, view, rng) * inside, warp(label, m, size, nearest=True)

@@ -34,15 +34,10 @@ def start(seed: int) -> None:
 
 
 def set_rate(optimiser: torch.optim.Optimizer, c: dict, step: int) -> None:
-    """Learning rate of a step: warm-up over at most 100 steps, then a cosine to zero at `steps`.
-
-    With `again = {steps, learning_rate}` a second, shorter cosine follows.
-    """
-    first, rate, length = 0, c["learning_rate"], c["steps"]
-    if step >= length:
-        first, rate, length = length, c["again"]["learning_rate"], c["again"]["steps"]
-    done = (step - first) / length
-    value = rate * min(1.0, (step - first + 1) / min(100, 1 + length // 5)) * (0.5 + 0.5 * math.cos(math.pi * done))
+    """Learning rate of a step: warm-up over at most 100 steps, then a cosine to zero at `steps`."""
+    rate, length = c["learning_rate"], c["steps"]
+    warm = min(1.0, (step + 1) / min(100, 1 + length // 5))
+    value = rate * warm * (0.5 + 0.5 * math.cos(math.pi * min(step / length, 1.0)))
     for group in optimiser.param_groups:
         group["lr"] = value
 

@@ -12,21 +12,17 @@ from . import sets, wall_head
 from .augment import View, draw
 from .common import RUNS, Average, Curve, config, load, plot, save, set_rate, start
 from .lesions import components
+from .myocardium import trained
 from .sets import plain
-from .unet import UNet
 from .wall_head import WallHead
 
 CROP = View()
 
 
-def build(c: dict) -> torch.nn.Module:
-    """The network of a configuration; for the head on the dense model's trunk, the trunk starts from its weights."""
+def build(c: dict, fold: str) -> torch.nn.Module:
+    """The network of a configuration; the head on the dense model's trunk needs that fold's dense model."""
     if c["network"] == "wall-head":
-        wall = config("myocardium")
-        trunk = UNet(wall["base"], wall["levels"])
-        if state := load(RUNS / "myocardium" / "last.pt"):
-            trunk.load_state_dict(state["average"])
-        return WallHead(trunk)
+        return WallHead(trained(fold))
     from libreyolo.models.yolo9.nn import LibreYOLO9Model
 
     net = LibreYOLO9Model("t", nb_classes=1, img_size=c["size"])
@@ -131,11 +127,11 @@ def validate(net, held: list[tuple[np.ndarray, np.ndarray]], c: dict) -> dict:
     return score(found, [label for _, label in held], c)
 
 
-def train() -> None:
-    """Train or go on; checkpoint and curve in runs/detector."""
-    c, folder = config("detector"), RUNS / "detector"
+def train(fold: str) -> None:
+    """Train or go on; checkpoint and curve in runs/detector/<fold>."""
+    c, folder = config("detector"), RUNS / "detector" / fold
     start(c["seed"])
-    net = build(c)
+    net = build(c, fold)
     optimiser = torch.optim.AdamW([p for p in net.parameters() if p.requires_grad], c["learning_rate"], weight_decay=c["weight_decay"])
     average, first = Average(net, c["ema"]), 0
     if state := load(folder / "last.pt"):
@@ -143,9 +139,10 @@ def train() -> None:
         optimiser.load_state_dict(state["optimiser"])
         average.model.load_state_dict(state["average"])
         first = state["step"]
-    found = [sets.slices(s, c["crop_factor"]) for s in (sets.real(c["folds"]), sets.synthetic("train"))]
+    real, held = sets.parts(fold)
+    found = [sets.slices(s, c["crop_factor"]) for s in (real, sets.synthetic("train"))]
     pools = [p + [s for s in p if s.scar] for p in found]
-    held = sets.slices(sets.real([c["validate"]]) or sets.synthetic("test")[:4], c["crop_factor"])
+    held = sets.slices(held or sets.synthetic("test")[:4], c["crop_factor"])
     held, losses, curve = [plain(s, c["size"]) for s in held], [], Curve(folder / "curve.csv")
     for step in tqdm(range(first, c["steps"]), initial=first, total=c["steps"], mininterval=10):
         set_rate(optimiser, c, step)

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import onnx_file, phantom
+from . import onnx_file, phantom, sets
 from .common import HERE, RUNS, config, load
 from .data import CLASSES
 from .geometry import crop, normalise, reference_region
 from .lesions import components
 from .synthetic import stack
-from .unet import Gated, Presence
+from .unet import Served
 
 LICENCE = "CC-BY-NC-SA-4.0"
 CREDIT = "EMIDEC, Lalande et al. 2020, doi 10.3390/data5040089"
@@ -102,14 +102,24 @@ def finish(folder: Path, role: str, body: str, feeds: dict, facts: dict, accurac
     print(f"{role}: {file.stat().st_size / 1e6:.1f} MB, {digest[:12]}")
 
 
-def head(role: str, name: str, form: str, trained: bool, source: str) -> str:
+def data_of(members: list[str]) -> str:
+    """The training data of one fold's weights, or of an ensemble, in words."""
+    if not members:
+        return "that of LiteMedSAM, not retrained"
+    if members == ["phantom"]:
+        return "scargate phantom"
+    parts = [f"without folds {sets.groups()[int(m)]}" if m != "all" else "all folds" for m in members]
+    return f"EMIDEC subset, folds 0-4 of split.toml ({'; '.join(parts)}), scargate phantom"
+
+
+def head(role: str, name: str, form: str, members: list[str], source: str) -> str:
     """The common first part of a manifest."""
-    data = "EMIDEC subset (48 cases, folds 1-4), scargate phantom" if trained else "that of LiteMedSAM, not retrained"
-    licence = f'licence = "{LICENCE}"\ncredit = "{CREDIT}"' if trained else f'licence = "Apache-2.0"\ncredit = "{LITE}"'
+    data = data_of(members)
+    licence = f'licence = "{LICENCE}"\ncredit = "{CREDIT}"' if members else f'licence = "Apache-2.0"\ncredit = "{LITE}"'
     return f"""schema = 1
 role = "{role}"
 name = "{name}"
-version = "0.1.0"
+version = "0.2.0"
 file = "model.onnx"
 sha256 = "@SHA256@"
 format = "{form}"
@@ -143,38 +153,33 @@ scope = "region"
 ACCURACY = '[accuracy]\nsummary = "@ACCURACY@"\n'
 
 
-def myocardium(target: Path, accuracy: str) -> None:
-    """Export the dense model."""
-    from .myocardium import build
+def myocardium(target: Path, accuracy: str, members: list[str]) -> None:
+    """Export the dense model of one fold, or of several as an ensemble."""
+    from .myocardium import trained
 
     c, folder = config("myocardium"), target / "myocardium"
-    net = build(c)
-    net.load_state_dict(load(RUNS / "myocardium" / "last.pt")["average"])
-    if state := load(RUNS / "myocardium" / "presence.pt"):
-        presence = Presence(net.down[-1][0].out_channels)
-        presence.load_state_dict(state["model"])
-        net = Gated(net, presence, c["presence"]["margin"])
-    net = net.eval().to(memory_format=torch.contiguous_format)
+    serve = c["serve"]
+    net = Served([trained(m) for m in members], serve["views"], serve["margin"], serve["scar_offset"]).eval()
     patch, _ = probe_crop(c["size"])
     feeds = {"input": patch[None, None]}
     file, axes = folder / "model.onnx", {"input": {0: "batch"}, "output": {0: "batch"}}
     onnx_file.export(net, (torch.from_numpy(feeds["input"]),), file, (["input"], ["output"]), axes)
     onnx_file.store_half(file)
     print("myocardium parity", onnx_file.parity(file, net, feeds))
-    body = head("myocardium", "scargate-myocardium-unet", "dense", True, "models/train, recipe myocardium")
+    body = head("myocardium", "scargate-myocardium-unet", "dense", members, "models/train, recipe myocardium")
     body += image_input("input", 1, c["size"], ["slice", "lv-crop"], c["crop_factor"])
     names = ", ".join(f'"{n}"' for n in CLASSES)
     body += f'[output]\nname = "output"\nactivation = "logits"\nclasses = [{names}]\n' + ACCURACY
     finish(folder, "myocardium", body, feeds, {"licence": LICENCE, "credit": CREDIT}, accuracy)
 
 
-def detector(target: Path, accuracy: str) -> None:
+def detector(target: Path, accuracy: str, members: list[str]) -> None:
     """Export the detector."""
     from .detector import build, channels
 
     c, folder = config("detector"), target / "scar-detector"
-    net = build(c)
-    net.load_state_dict(load(RUNS / "detector" / "last.pt")["average"])
+    net = build(c, members[0])
+    net.load_state_dict(load(RUNS / "detector" / members[0] / "last.pt")["average"])
     patch, _ = probe_crop(c["size"])
     feeds = {"images": np.repeat(patch[None, None], channels(c), 1)}
     file, axes = folder / "model.onnx", {"images": {0: "batch"}, "output": {0: "batch"}}
@@ -183,7 +188,7 @@ def detector(target: Path, accuracy: str) -> None:
     print("detector parity", onnx_file.parity(file, net, feeds))
     ours = c["network"] == "wall-head"
     what = "anchor-free head on the dense model's trunk" if ours else "LibreYOLO 1.6.0 yolo9-t, MIT, from scratch"
-    body = head("scar-detector", f"scargate-scar-{c['network']}", "libreyolo9", True, f"models/train, recipe detector ({what})")
+    body = head("scar-detector", f"scargate-scar-{c['network']}", "libreyolo9", members[:1], f"models/train, recipe detector ({what})")
     body += image_input("images", channels(c), c["size"], ["lv-crop"], c["crop_factor"])
     body += '[output]\nname = "output"\nboxes = "xyxy"\nclasses = ["scar"]\n'
     body += f"[thresholds]\nconfidence = {c['confidence']}\niou = {c['iou']}\n"
@@ -192,39 +197,39 @@ def detector(target: Path, accuracy: str) -> None:
     finish(folder, "scar-detector", body, feeds, facts | {"credit": CREDIT}, accuracy)
 
 
-def litemedsam():
-    """LiteMedSAM, with the fine-tuned decoder when there is one; and whether there is."""
+def litemedsam(fold: str):
+    """LiteMedSAM, with the fold's fine-tuned decoder when there is one; and whether there is."""
     from .sam import build
 
     net = build()
     net.prompt_encoder.pe_layer.pe_encoding_of = net.prompt_encoder.pe_layer._pe_encoding
-    state = load(RUNS / "sam" / "last.pt")
+    state = load(RUNS / "sam" / fold / "last.pt")
     if state:
         net.mask_decoder.load_state_dict(state["average"])
     return net.eval(), state is not None
 
 
-def sam(target: Path, accuracy: str) -> None:
+def sam(target: Path, accuracy: str, members: list[str]) -> None:
     """Export encoder and decoder."""
     from .sam import export_encoder
 
     c = config("sam")
-    net, tuned = litemedsam()
+    net, tuned = litemedsam(members[0])
     patch, box = probe_crop(c["size"])
     feeds = {"image": np.repeat(patch[None, None], 3, 1)}
     folder = target / "scar-encoder"
     file = folder / "model.onnx"
     export_encoder(net, file, feeds["image"])
     print("encoder parity", onnx_file.parity(file, net.image_encoder, feeds))
-    body = head("scar-encoder", "scargate-litemedsam-encoder", "sam", False, f"models/train, recipe sam; {LITE}")
+    body = head("scar-encoder", "scargate-litemedsam-encoder", "sam", [], f"models/train, recipe sam; {LITE}")
     body += image_input("image", 3, c["size"], ["lv-crop"], c["crop_factor"])
     body += '[output]\nname = "image_embeddings"\n' + ACCURACY
     finish(folder, "scar-encoder", body, feeds, {"licence": "Apache-2.0"}, "frozen: see the decoder")
     embedding = onnx_file.session(file).run(None, feeds)[0]
-    decoder_file(target / "scar-decoder", net, tuned, embedding, box, c, accuracy)
+    decoder_file(target / "scar-decoder", net, members[:1] if tuned else [], embedding, box, c, accuracy)
 
 
-def decoder_file(folder: Path, net, tuned: bool, embedding, box, c: dict, accuracy: str) -> None:
+def decoder_file(folder: Path, net, tuned: list[str], embedding, box, c: dict, accuracy: str) -> None:
     """Export the mask decoder with its prompt encoder."""
     size, file = c["size"], folder / "model.onnx"
     feeds = {
@@ -247,6 +252,6 @@ def decoder_file(folder: Path, net, tuned: bool, embedding, box, c: dict, accura
     body += 'geometry = "letterbox"\norientation = "native"\n'
     body += '[input.intensity]\nkind = "percentile-minmax"\nlo = 1.0\nhi = 99.0\nscope = "region"\n'
     body += '[output]\nmasks = "masks"\nlow_res = "low_res_masks"\n'
-    body += f'[prompt]\nframe = {size}\nmask_select = "only"\n[thresholds]\nmask = 0.0\n' + ACCURACY
+    body += f'[prompt]\nframe = {size}\nmask_select = "only"\n[thresholds]\nmask = {c["mask"]}\n' + ACCURACY
     facts = {"licence": LICENCE if tuned else "Apache-2.0", "credit": CREDIT if tuned else LITE}
     finish(folder, "scar-decoder", body, feeds, facts, accuracy)

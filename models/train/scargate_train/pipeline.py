@@ -53,10 +53,13 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 class Pipeline:
-    """All four models of a models/ folder."""
+    """The models of a models/ folder: all four, or the dense one alone."""
 
-    def __init__(self, models: Path, threads: int = 1):
+    def __init__(self, models: Path, threads: int = 1, prompted: bool = True):
         self.wall = Model(models / "myocardium", threads)
+        self.prompted = prompted and (models / "scar-decoder" / "manifest.toml").exists()
+        if not self.prompted:
+            return
         self.detector = Model(models / "scar-detector", threads)
         self.encoder = Model(models / "scar-encoder", threads)
         self.decoder = Model(models / "scar-decoder", threads)
@@ -114,9 +117,9 @@ class Pipeline:
         for i, image in enumerate(images):
             wall = dense[i] >= 2
             found = (np.zeros(wall.shape, bool), np.zeros((0, 5), np.float32))
-            if wall.any():
+            if wall.any() and self.prompted:
                 found = self.lesions(image, region, wall)
-            prompted[i] = merge(dense[i], found[0])
+            prompted[i] = merge(dense[i], found[0]) if self.prompted else dense[i]
             boxes.append(found[1])
         return Result(dense, prompted, region, boxes)
 

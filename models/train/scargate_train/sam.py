@@ -58,10 +58,10 @@ def export_encoder(net, path: Path, image: np.ndarray) -> None:
     onnx_file.store_half(path)
 
 
-def plan(c: dict) -> dict[str, list[tuple[sets.Slice, bool]]]:
+def plan(c: dict, fold: str) -> dict[str, list[tuple[sets.Slice, bool]]]:
     """The views to cache by source: (slice, augmented?). The first view of a real slice is the plain crop."""
     rng, views = np.random.default_rng(c["seed"]), c["views"]
-    real = sets.slices(sets.real(c["folds"]), c["crop_factor"])
+    real = sets.slices(sets.parts(fold)[0], c["crop_factor"])
     phantom = sets.slices(sets.synthetic("train"), c["crop_factor"])
 
     def some(pool, n):
@@ -75,12 +75,12 @@ def plan(c: dict) -> dict[str, list[tuple[sets.Slice, bool]]]:
     }
 
 
-def cache_part(encode: Encoder, views: list, name: str, c: dict) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(embedding [256, 64, 64] f16, label [256, 256] u8) of each view, memory-mapped from runs/sam/<name>-*.npy.
+def cache_part(encode: Encoder, views: list, name: str, c: dict, fold: str) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(embedding [256, 64, 64] f16, label [256, 256] u8) of each view, memory-mapped from runs/sam/<fold>/<name>-*.npy.
 
     Resumable: rows already in the files are kept. A change of data or plan needs the files to be deleted.
     """
-    folder, size = RUNS / "sam", c["size"]
+    folder, size = RUNS / "sam" / fold, c["size"]
     if not views:
         return []
     folder.mkdir(parents=True, exist_ok=True)
@@ -101,9 +101,9 @@ def cache_part(encode: Encoder, views: list, name: str, c: dict) -> list[tuple[n
     return list(zip(x, y, strict=True))
 
 
-def cache(encode: Encoder, c: dict) -> list[tuple[np.ndarray, np.ndarray]]:
+def cache(encode: Encoder, c: dict, fold: str) -> list[tuple[np.ndarray, np.ndarray]]:
     """All cached views, real and phantom."""
-    return [row for name, views in plan(c).items() for row in cache_part(encode, views, name, c)]
+    return [row for name, views in plan(c, fold).items() for row in cache_part(encode, views, name, c, fold)]
 
 
 def prompts(label: np.ndarray, c: dict, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray] | None:
@@ -127,9 +127,9 @@ def inside(scar: np.ndarray, box: np.ndarray) -> np.ndarray:
     return target
 
 
-def embed_validation(encode: Encoder, c: dict) -> list[tuple[torch.Tensor, np.ndarray]]:
+def embed_validation(encode: Encoder, c: dict, fold: str) -> list[tuple[torch.Tensor, np.ndarray]]:
     """(embedding, label) of about `held` held-out slices with scar, seen through the reference crop."""
-    held = sets.slices(sets.real([c["validate"]]) or sets.synthetic("test")[:2], c["crop_factor"])
+    held = sets.slices(sets.parts(fold)[1] or sets.synthetic("test")[:2], c["crop_factor"])
     held = [s for s in held if s.scar]
     pairs = (plain(s, c["size"]) for s in held[:: max(1, len(held) // c["held"])])
     return [(torch.from_numpy(encode(patch))[None], label) for patch, label in tqdm(pairs, "held", mininterval=10)]
@@ -147,20 +147,20 @@ def validate(net, held, c: dict) -> float:
     return float(np.mean(scores)) if scores else float("nan")
 
 
-def prepare() -> None:
+def prepare(fold: str) -> None:
     """Fill the cache only, so that it can run while other data is still being made."""
     c = config("sam")
     start(c["seed"])
-    cache(Encoder(build()), c)
+    cache(Encoder(build()), c, fold)
 
 
-def train() -> None:
-    """Fine-tune or go on; checkpoint and curve in runs/sam."""
-    c, folder = config("sam"), RUNS / "sam"
+def train(fold: str) -> None:
+    """Fine-tune or go on; checkpoint and curve in runs/sam/<fold>."""
+    c, folder = config("sam"), RUNS / "sam" / fold
     start(c["seed"])
     net = build()
     encode = Encoder(net)
-    rows = cache(encode, c)
+    rows = cache(encode, c, fold)
     net.image_encoder.requires_grad_(False)
     net.prompt_encoder.requires_grad_(False)
     decoder = net.mask_decoder
@@ -171,7 +171,7 @@ def train() -> None:
         optimiser.load_state_dict(state["optimiser"])
         average.model.load_state_dict(state["average"])
         first = state["step"]
-    curve, losses, held = Curve(folder / "curve.csv"), [], embed_validation(encode, c)
+    curve, losses, held = Curve(folder / "curve.csv"), [], embed_validation(encode, c, fold)
 
     def check(step: int, loss: float) -> None:
         net.mask_decoder = average.model

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import phantom, split
-from .common import HERE, RUNS, SMOKE
+from .common import HERE, RUNS, SMOKE, config
 from .data import Case, load_emidec
 from .geometry import Region, crop, normalise, reference_region, whole
 
@@ -44,6 +44,17 @@ def real(folds: list[int]) -> list[Case]:
     parts = split.read(HERE / "split.toml")["folds"]
     wanted = {c for f in folds for c in parts[f]}
     return [c for c in load_emidec(RUNS / "emidec.npz") if c.number in wanted]
+
+
+def groups() -> list[list[int]]:
+    """The cross-validation groups: which folds of split.toml are held out together."""
+    return config("myocardium")["groups"]
+
+
+def parts(fold: str) -> tuple[list[Case], list[Case]]:
+    """(training, held-out) real cases of a cross-validation group ("0", "1", ...), or everything and nothing ("all")."""
+    held = groups()[int(fold)] if fold != "all" else []
+    return real([f for group in groups() for f in group if f not in held]), real(held)
 
 
 def synthetic(which: str) -> list[Case]:

@@ -8,7 +8,7 @@ import subprocess
 import tomllib
 from pathlib import Path
 
-from . import detector, evaluate, export, myocardium, presence, sam, sets, synthetic
+from . import detector, evaluate, export, myocardium, robust, sam, sets, synthetic
 from .common import RUNS, SMOKE
 
 
@@ -30,13 +30,15 @@ def main() -> None:
         raise SystemExit("set SMOKE=1")
     arrays(RUNS / "phantom" / "train", 6, "training")
     arrays(RUNS / "phantom" / "test", 3, "evaluation")
-    for role in (myocardium, presence, detector, sam):
-        role.train()
+    myocardium.train("phantom")
+    for role in (myocardium, detector, sam):
+        role.train("0")
     models = RUNS / "models"
     for role in (export.myocardium, export.detector, export.sam):
-        role(models, "smoke run: not a model")
+        role(models, "smoke run: not a model", ["0"])
     for role in ("myocardium", "scar-detector", "scar-encoder", "scar-decoder"):
         manifest = tomllib.loads((models / role / "manifest.toml").read_text())
         assert manifest["role"] == role and (models / role / manifest["probe"]["input"]).stat().st_size
     evaluate.show(evaluate.run(models, sets.synthetic("test")[:2], "smoke"))
+    robust.run(models, sets.synthetic("test")[:1], "smoke-robust", ["none", "gamma 0.7"])
     print("smoke run complete")

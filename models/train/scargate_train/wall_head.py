@@ -21,7 +21,7 @@ class WallHead(nn.Module):
     def __init__(self, trunk: UNet, width: int = 64):
         super().__init__()
         self.trunk = trunk.eval().requires_grad_(False)
-        c, layers = trunk.down[2][0].out_channels + trunk.head.out_channels, []
+        c, layers = trunk.down[1][0].out_channels + 5, []
         for dilation in (1, 2, 4, 2):
             layers += [nn.Conv2d(c, width, 3, padding=dilation, dilation=dilation, bias=False)]
             layers += [nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
@@ -41,7 +41,7 @@ class WallHead(nn.Module):
         """What the head sees of pictures, at stride 4."""
         maps = self.trunk.encode(x)
         coarse = self.trunk.decode(maps, STRIDE)
-        classes = self.trunk.head(self.trunk.decode(maps)).float().softmax(1)
+        classes = F.pixel_shuffle(self.trunk.head(self.trunk.decode(maps)), 2).float().softmax(1)
         return torch.cat([coarse.float(), F.avg_pool2d(classes, STRIDE)], 1)
 
     def raw(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from scargate_train import split
+from scargate_train.common import config
 
 FILE = Path(__file__).parents[1] / "split.toml"
 
@@ -35,3 +36,7 @@ def test_the_rule_needs_no_order_and_keeps_strata_apart():
 
 def test_the_order_inside_a_stratum_is_a_hash():
     assert split.key(17) == split.key(17) != split.key(18)
+
+
+def test_every_fold_is_in_one_cross_validation_group():
+    assert sorted(f for group in config("myocardium")["groups"] for f in group) == list(range(split.FOLDS))

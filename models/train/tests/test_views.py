@@ -25,10 +25,11 @@ def test_a_view_moves_image_and_label_alike():
 
 def test_batches_repeat():
     c = config("myocardium") | {"size": 64}
+    stage = c["tune"]
     pool = sets.slices([CASE], 1.5)
-    a, b = (myocardium.batch([pool, pool], c, 5) for _ in range(2))
+    a, b = (myocardium.batch([pool, pool], stage, c, 5) for _ in range(2))
     assert torch.equal(a[0], b[0]) and torch.equal(a[1], b[1])
-    assert not torch.equal(a[0], myocardium.batch([pool, pool], c, 6)[0])
+    assert not torch.equal(a[0], myocardium.batch([pool, pool], stage, c, 6)[0])
 
 
 def test_lesion_boxes():
