@@ -2,23 +2,14 @@
 
 import argparse
 import importlib
-import os
 from pathlib import Path
 
 from . import data, split
 from .common import HERE, RUNS
 
-def emidec() -> Path:
-    """The EMIDEC folder, from the environment: it is not part of the project."""
-    folder = os.environ.get("EMIDEC")
-    if not folder or not (Path(folder) / "labels").is_dir():
-        raise SystemExit("set EMIDEC to the folder that holds EMIDEC's images/ and labels/")
-    return Path(folder)
-
-
 def make_split(_: argparse.Namespace) -> None:
     """Write split.toml from the rule; refuses to change one that exists."""
-    made, target = split.make(data.emidec_scar_fractions(emidec())), HERE / "split.toml"
+    made, target = split.make(data.emidec_scar_fractions(data.emidec_folder())), HERE / "split.toml"
     if target.exists():
         same = all(split.read(target)[k] == made[k] for k in made)
         raise SystemExit(None if same else "split.toml differs from the rule: it is fixed, not overwritten")
@@ -30,7 +21,7 @@ def pack(_: argparse.Namespace) -> None:
     target = RUNS / "emidec.npz"
     if not target.exists():
         numbers = {c for fold in split.read(HERE / "split.toml")["folds"] for c in fold}
-        print(data.pack_emidec(emidec(), numbers, target), "slices packed")
+        print(data.pack_emidec(data.emidec_folder(), numbers, target), "slices packed")
 
 
 def train(args: argparse.Namespace) -> None:
@@ -50,7 +41,7 @@ def export(args: argparse.Namespace) -> None:
 
 def evaluate(args: argparse.Namespace) -> None:
     """Run the whole pipeline on held-out folds or on phantom stacks and print the figures."""
-    importlib.import_module(".evaluate", __package__).main(args.models, args.data, args.fold)
+    importlib.import_module(".evaluate", __package__).main(args.models, args.data, args.fold, args.why)
 
 
 def robust(args: argparse.Namespace) -> None:
@@ -94,6 +85,7 @@ def main() -> None:
             p.add_argument("--fold", default="0")
             if run is evaluate:
                 p.add_argument("data", choices=["real", "phantom", "locked"])
+                p.add_argument("--why", help="needed for locked; goes into openings.md")
         else:
             p.add_argument("--limit", type=float, default=2.5, help="detection limit, %% of the wall")
     args = parser.parse_args()

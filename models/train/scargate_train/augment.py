@@ -22,6 +22,7 @@ class View:
     clahe: float = 0.1  # chance of local histogram equalisation
     window: tuple[float, float] = (96.0, 99.9)  # percentile that becomes 1
     dim: float = 0.0  # chance that something far brighter than the heart sets the window
+    bend: float = 0.0  # largest smooth displacement, as a part of the side; half of the views are bent
 
 
 def geometry(region: Region, size: int, view: View, rng: np.random.Generator) -> np.ndarray:
@@ -33,9 +34,9 @@ def geometry(region: Region, size: int, view: View, rng: np.random.Generator) ->
     return matrix(moved, size, rng.uniform(0, 2 * np.pi), stretch / stretch.mean(), rng.random() < 0.5)
 
 
-def smooth_field(size: int, rng: np.random.Generator) -> np.ndarray:
+def smooth_field(size: int, rng: np.random.Generator, knots: int = 4) -> np.ndarray:
     """A low-frequency field in about -1..1."""
-    coarse = rng.normal(0, 1, (4, 4)).astype(np.float32)
+    coarse = rng.normal(0, 1, (knots, knots)).astype(np.float32)
     field = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
     return field / max(float(np.abs(field).max()), 1e-6)
 
@@ -69,9 +70,21 @@ def intensity(patch: np.ndarray, view: View, rng: np.random.Generator) -> np.nda
     return np.clip(patch, 0, 1).astype(np.float32)
 
 
+def grid(m: np.ndarray, size: int, view: View, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """The source coordinates (x, y) of every pixel of a view: the map `m`, bent smoothly in half of the views."""
+    v, u = np.mgrid[:size, :size].astype(np.float32)
+    if rng.random() < 0.5:
+        most = rng.uniform(0, view.bend) * size
+        u, v = u + most * smooth_field(size, rng, 5), v + most * smooth_field(size, rng, 5)
+    m = m.astype(np.float32)
+    return m[0, 0] * u + m[0, 1] * v + m[0, 2], m[1, 0] * u + m[1, 1] * v + m[1, 2]
+
+
 def draw(image, label, region, size, view, rng) -> tuple[np.ndarray, np.ndarray]:
     """One augmented view: image [S, S] f32 in 0..1 and label [S, S] u8."""
     m = geometry(region, size, view, rng)
+    if view.bend:
+        m = grid(m, size, view, rng)
     inside = warp(np.ones(image.shape, np.uint8), m, size, nearest=True) > 0
     window = (rng.uniform(0.1, 3), 100 - np.exp(rng.uniform(*np.log(100 - np.array(view.window[::-1])))))
     patch = normalise(warp(image, m, size), inside, *window)

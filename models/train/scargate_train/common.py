@@ -34,7 +34,12 @@ def start(seed: int) -> None:
 
 
 def set_rate(optimiser: torch.optim.Optimizer, c: dict, step: int) -> None:
-    """Learning rate of a step: warm-up over at most 100 steps, then a cosine to zero at `steps`."""
+    """Learning rate of a step: warm-up over at most 100 steps, then a cosine to zero at `steps`.
+
+    With `again = {steps, learning_rate}` a second such curve follows.
+    """
+    if step >= c["steps"] and "again" in c:
+        step, c = step - c["steps"], c["again"]
     rate, length = c["learning_rate"], c["steps"]
     warm = min(1.0, (step + 1) / min(100, 1 + length // 5))
     value = rate * warm * (0.5 + 0.5 * math.cos(math.pi * min(step / length, 1.0)))

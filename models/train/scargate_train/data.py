@@ -1,6 +1,6 @@
 """Cases in memory: EMIDEC packed to one file, and phantom stacks exported by the scargate binary."""
 
-import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,11 +56,24 @@ def emidec_scar_fractions(folder: Path) -> dict[int, float | None]:
     }
 
 
+def emidec_folder() -> Path:
+    """The EMIDEC folder, from the environment: it is not part of the project."""
+    folder = os.environ.get("EMIDEC")
+    if not folder or not (Path(folder) / "labels").is_dir():
+        raise SystemExit("set EMIDEC to the folder that holds EMIDEC's images/ and labels/")
+    return Path(folder)
+
+
+def emidec_stacks(folder: Path, what: str, numbers: set[int]) -> dict[str, np.ndarray]:
+    """Case name -> [n, H, W] u8 of the cases `numbers`, `what` being "images" or "labels"."""
+    return {n: _stack(p) for n, p in sorted(emidec_files(folder, what).items()) if int(n[1:]) in numbers}
+
+
 def pack_emidec(folder: Path, numbers: set[int], target: Path) -> int:
     """Pack the images and labels of the cases `numbers` into one npz; returns the number of slices."""
-    images, labels = emidec_files(folder, "images"), emidec_files(folder, "labels")
-    names = [n for n in sorted(images) if int(n[1:]) in numbers]
-    stacks = {n: (_stack(images[n]), _stack(labels[n])) for n in names}
+    images, labels = (emidec_stacks(folder, what, numbers) for what in ("images", "labels"))
+    names = list(images)
+    stacks = {n: (images[n], labels[n]) for n in names}
     target.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(
         target,

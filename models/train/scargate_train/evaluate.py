@@ -1,13 +1,15 @@
 """End-to-end figures of a models/ folder: images in, nothing else. Real folds and phantom stacks are reported apart."""
 
+import datetime
 import json
+import tomllib
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from . import baselines, report, sets
-from .common import RUNS
+from . import baselines, data, report, sets, split
+from .common import HERE, RUNS
 from .data import Case
 from .metrics import case_row, summary
 from .pipeline import Pipeline
@@ -60,10 +62,41 @@ def show(out: dict) -> None:
         print(f"scar px there {sum(r['empty_scar_px'] for r in rows)}")
 
 
-def main(models: Path, which: str, fold: str) -> None:
-    """`which` is "real" (the held-out cases of a group) or "phantom"."""
-    cases = sets.parts(fold)[1] if which == "real" else sets.synthetic("test")
-    name = f"real-{fold}" if which == "real" else "phantom"
-    show(run(models, cases, name))
+def locked(folder: Path) -> list[Case]:
+    """The locked cases, read from EMIDEC's own files: they are in no pack."""
+    numbers = set(split.read(HERE / "split.toml")["locked"])
+    images, labels = (data.emidec_stacks(folder, what, numbers) for what in ("images", "labels"))
+    return [Case(n, int(n[1:]), images[n].astype(np.float32), labels[n], True) for n in sorted(images)]
+
+
+def record(out: dict, models: Path, why: str) -> None:
+    """One line in openings.md."""
+    digest = tomllib.loads((models / "myocardium" / "manifest.toml").read_text())["sha256"][:12]
+    s = out["dense"]["summary"]
+    figures = (
+        f"dense: myocardium {s['myocardium']:.2f}, scar volume Dice {s['scar']:.2f} (n {s['n_pathological']}), fraction error "
+        f"{s['fraction_mae']:.1f}, bias {s['fraction_bias']:+.1f}, normals {s['fraction_normal_mean']:.1f}, worst "
+        f"{s['fraction_normal_worst']:.1f}; {s['sensitive']} of {s['n_pathological']}, {s['specific']} of {s['n_normal']}"
+    )
+    file = HERE / "openings.md"
+    lines = [line for line in file.read_text().splitlines() if "none so far" not in line]
+    lines.append(f"| {datetime.date.today()} | myocardium {digest} | {why} | {figures} |")
+    file.write_text("\n".join(lines) + "\n")
+
+
+def main(models: Path, which: str, fold: str, why: str) -> None:
+    """`which` is "real" (the held-out cases of a group), "phantom", or "locked" (recorded, with its reason)."""
+    if which == "locked" and not why:
+        raise SystemExit("the locked cases are opened once per released weights: say --why")
+    cases = {
+        "real": lambda: sets.parts(fold)[1],
+        "phantom": lambda: sets.synthetic("test"),
+        "locked": lambda: locked(data.emidec_folder()),
+    }[which]()
+    name = f"real-{fold}" if which == "real" else which
+    out = run(models, cases, name)
+    if which == "locked":
+        record(out, models, why)
+    show(out)
     stored = RUNS / "evaluate" / f"{name}.json"
     stored.with_suffix(".md").write_text(f"{report.table([stored])}\n\n{report.cases([stored])}\n")

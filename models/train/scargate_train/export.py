@@ -108,7 +108,7 @@ def data_of(members: list[str]) -> str:
         return "that of LiteMedSAM, not retrained"
     if members == ["phantom"]:
         return "scargate phantom"
-    parts = [f"without folds {sets.groups()[int(m)]}" if m != "all" else "all folds" for m in members]
+    parts = [f"one network without folds {sets.groups()[int(m)]}" if m != "all" else "all folds" for m in members]
     return f"EMIDEC subset, folds 0-4 of split.toml ({'; '.join(parts)}), scargate phantom"
 
 
@@ -159,7 +159,7 @@ def myocardium(target: Path, accuracy: str, members: list[str]) -> None:
 
     c, folder = config("myocardium"), target / "myocardium"
     serve = c["serve"]
-    net = Served([trained(m) for m in members], serve["views"], serve["margin"], serve["scar_offset"]).eval()
+    net = Served([trained(m) for m in members], serve["views"], serve["margin"], serve["offsets"]).eval()
     patch, _ = probe_crop(c["size"])
     feeds = {"input": patch[None, None]}
     file, axes = folder / "model.onnx", {"input": {0: "batch"}, "output": {0: "batch"}}

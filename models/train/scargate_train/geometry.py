@@ -60,9 +60,11 @@ def matrix(region: Region, size: int, rotate=0.0, scale=(1.0, 1.0), flip=False) 
     return np.column_stack([linear, offset])
 
 
-def warp(image: np.ndarray, m: np.ndarray, size: int, nearest=False) -> np.ndarray:
-    """Resample with a `matrix`; fast, for training. Outside the image: 0."""
+def warp(image: np.ndarray, m, size: int, nearest=False) -> np.ndarray:
+    """Resample with a `matrix`, or with source coordinates (x, y) of every pixel; for training. Outside the image: 0."""
     how = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
+    if isinstance(m, tuple):
+        return cv2.remap(np.ascontiguousarray(image), *m, how, borderValue=0)
     return cv2.warpAffine(image, m, (size, size), flags=how | cv2.WARP_INVERSE_MAP, borderValue=0)
 
 

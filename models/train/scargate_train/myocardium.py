@@ -1,5 +1,6 @@
 """Recipe "myocardium": one dense network for whole slices and LV crops, five classes."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,7 @@ def batch(pool, stage: dict, c: dict, step: int) -> tuple[torch.Tensor, torch.Te
         s = source[rng.integers(len(source))]
         on_slice = (i * stage["batch"]["whole_slices"]) % n < stage["batch"]["whole_slices"]
         region, view = (s.whole, WHOLE) if on_slice else (s.crop, CROP)
+        view = replace(view, bend=stage.get("bend", 0.0))
         views.append(draw(s.image, s.label, region, c["size"], view, rng))
     x = torch.from_numpy(np.stack([v[0] for v in views]))[:, None]
     return x, torch.from_numpy(np.stack([v[1] for v in views]).astype(np.int64))
@@ -118,9 +120,11 @@ def train(fold: str) -> None:
     pool, curve = pools(real, phantom, c), Curve(folder(fold) / "curve.csv")
     print(f"{len(pool[0])} real and {len(pool[1])} phantom draws, {len(held)} validation cases, from step {first}")
     losses: list[float] = []
-    for step in tqdm(range(first, stage["steps"]), initial=first, total=stage["steps"], mininterval=10):
+    last = stage["steps"] + stage.get("again", {}).get("steps", 0)
+    for step in tqdm(range(first, last), initial=first, total=last, mininterval=10):
         set_rate(optimiser, stage, step)
-        loss = loss_of(model, *batch(pool, stage, c, step), c)
+        now = stage | stage.get("again", {}) if step >= stage["steps"] else stage
+        loss = loss_of(model, *batch(pool, now, c, step), c)
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
@@ -128,10 +132,10 @@ def train(fold: str) -> None:
         average.update(model, step)
         losses.append(float(loss.detach()))
         done = step + 1
-        if done % c["save_every"] == 0 or done == stage["steps"]:
+        if done % c["save_every"] == 0 or done == last:
             parts = {"model": model.state_dict(), "optimiser": optimiser.state_dict()}
             save(folder(fold) / "last.pt", **parts, average=average.model.state_dict(), step=done)
-        if done % c["validate_every"] == 0 or done == stage["steps"]:
+        if done % c["validate_every"] == 0 or done == last:
             figures = validate(average.model, held, c) if held else {}
             keep = ("myocardium", "cavity", "scar", "no_reflow", "fraction_mae", "fraction_bias", "fraction_normal_mean")
             curve.add(step=done, loss=float(np.mean(losses)), **{k: figures.get(k, float("nan")) for k in keep})

@@ -114,13 +114,13 @@ class Served(nn.Module):
 
     All eight orientations make the answer independent of the picture's. Where the presence judgement says that the
     ventricle is not in the picture every pixel is background: a network that judges pixel by pixel leaves scraps of wall
-    beyond base and apex, one decision per picture does not; `margin` moves it towards keeping the picture. `scar_offset`
-    is added to the logit of scar and no-reflow together against normal wall.
+    beyond base and apex, one decision per picture does not; `margin` moves it towards keeping the picture. `offsets` are
+    added to the logit of scar and no-reflow together against normal wall, and of no-reflow against other scar.
     """
 
-    def __init__(self, nets: list[UNet], views: int = 8, margin: float = 2.0, scar_offset: float = 0.0):
+    def __init__(self, nets: list[UNet], views: int = 8, margin: float = 2.0, offsets: tuple[float, float] = (0.0, 0.0)):
         super().__init__()
-        self.nets, self.views, self.margin, self.scar_offset = nn.ModuleList(nets), views, margin, scar_offset
+        self.nets, self.views, self.margin, self.offsets = nn.ModuleList(nets), views, margin, offsets
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         planes, present = 0.0, 0.0
@@ -135,10 +135,11 @@ class Served(nn.Module):
         return torch.cat([p[:, :1] + 100 * absent, p[:, 1:]], 1)
 
     def moved(self, p: torch.Tensor) -> torch.Tensor:
-        """Log-probabilities with the share of scar in the wall moved; background and cavity stay as they are."""
-        if self.scar_offset == 0:
-            return (p + 1e-6).log()
-        wall, scar = p[:, 2:].sum(1, keepdim=True), p[:, 3:].sum(1, keepdim=True)
-        more = p[:, 3:] * math.exp(self.scar_offset)
-        scale = wall / (wall - scar + more.sum(1, keepdim=True) + 1e-9)
-        return (torch.cat([p[:, :2], p[:, 2:3] * scale, more * scale], 1) + 1e-6).log()
+        """Log-probabilities with the shares of scar in the wall and of no-reflow in scar moved; the wall's stays."""
+        scar = p[:, 3:].sum(1, keepdim=True)
+        dark = p[:, 4:] * math.exp(self.offsets[1])
+        parts = torch.cat([p[:, 3:4], dark], 1)
+        parts = parts / (parts.sum(1, keepdim=True) + 1e-9)
+        more = scar * math.exp(self.offsets[0])
+        scale = (p[:, 2:3] + scar) / (p[:, 2:3] + more + 1e-9)
+        return (torch.cat([p[:, :2], p[:, 2:3] * scale, parts * more * scale], 1) + 1e-6).log()

@@ -12,7 +12,7 @@ from scargate_train.unet import Served, UNet
 @pytest.fixture(scope="module")
 def dense(tmp_path_factory):
     torch.manual_seed(0)
-    net, path = Served([UNet(8, 2).eval()], scar_offset=0.5), tmp_path_factory.mktemp("m") / "model.onnx"
+    net, path = Served([UNet(8, 2).eval()], offsets=(0.5, 1.0)), tmp_path_factory.mktemp("m") / "model.onnx"
     axes = {"input": {0: "batch"}, "output": {0: "batch"}}
     onnx_file.export(net, (torch.zeros(1, 1, 32, 32),), path, (["input"], ["output"]), axes)
     onnx_file.store_half(path)

@@ -30,10 +30,12 @@ def test_the_answer_turns_with_the_picture():
 def test_offset_moves_scar_against_wall_only():
     members, x = nets(1), torch.rand(1, 1, 32, 32)
     with torch.no_grad():
-        plain, moved = (Served(members, 1, 9.0, offset)(x).softmax(1) for offset in (0.0, -1.0))
+        plain, moved = (Served(members, 1, 9.0, offsets)(x).softmax(1) for offsets in ((0.0, 0.0), (-1.0, 2.0)))
     torch.testing.assert_close(plain[:, :2], moved[:, :2], atol=1e-4, rtol=1e-3)
     ratio = (moved[:, 3:].sum(1) / moved[:, 2]) / (plain[:, 3:].sum(1) / plain[:, 2])
     torch.testing.assert_close(ratio, torch.full_like(ratio, float(np.exp(-1))), atol=1e-2, rtol=1e-2)
+    dark = (moved[:, 4] / moved[:, 3]) / (plain[:, 4] / plain[:, 3])
+    torch.testing.assert_close(dark, torch.full_like(dark, float(np.exp(2))), atol=1e-1, rtol=1e-2)
 
 
 def test_a_picture_without_the_ventricle_is_background():
