@@ -21,15 +21,18 @@ pub struct Comparison {
     pub result: Option<RankTest>,
 }
 
-/// Dice of slices with scar in the reference, with their names.
-fn slices(cases: &[&CaseScore]) -> Vec<(String, f64)> {
+/// Values with the names of the slices or cases that they belong to.
+type Named = Vec<(String, f64)>;
+
+/// Dice of slices with scar in the reference.
+fn slices(cases: &[&CaseScore]) -> Named {
     let scored = cases.iter().filter(|case| case.masks).flat_map(|case| &case.scored);
     let name = |s: &SliceScore| (format!("{} {}", s.case, s.slice), s.dsc);
     scored.filter(|s| s.reference_px > 0).map(name).collect()
 }
 
 /// Scar volume Dice of cases with scar in the reference.
-fn volumes(cases: &[&CaseScore]) -> Vec<(String, f64)> {
+fn volumes(cases: &[&CaseScore]) -> Named {
     let sick = cases.iter().filter(|case| case.masks && case.pathological());
     sick.filter_map(|case| Some((case.case.clone(), case.scar.dice?))).collect()
 }
@@ -38,8 +41,10 @@ fn volumes(cases: &[&CaseScore]) -> Vec<(String, f64)> {
 /// two methods are paired, so signed-rank is the proper test.
 pub fn methods(names: [&str; 2], a: &[&CaseScore], b: &[&CaseScore]) -> Vec<Comparison> {
     let mut found = Vec::new();
-    for (measure, values) in [("scar DSC per slice", slices as fn(&[&CaseScore]) -> _), ("scar volume Dice", volumes)] {
-        let (left, right): (Vec<(String, f64)>, Vec<(String, f64)>) = (values(a), values(b));
+    for (measure, values) in
+        [("scar DSC per slice", slices as fn(&[&CaseScore]) -> Named), ("scar volume Dice", volumes)]
+    {
+        let (left, right): (Named, Named) = (values(a), values(b));
         let pairs: Vec<(f64, f64)> = left
             .iter()
             .filter_map(|(name, value)| Some((*value, right.iter().find(|(other, _)| other == name)?.1)))

@@ -90,14 +90,10 @@ pub fn evaluate(references: &Cases, methods: &[Method], cohorts: &[Cohort], seed
         }
         groups.push((cohort.name.clone(), names));
     }
-    let of = |scores: &'_ Scores, names: &[String]| -> Vec<CaseScore> {
-        scores.cases.iter().filter(|case| names.contains(&case.case)).cloned().collect()
-    };
     let mut summaries = Vec::new();
     for (cohort, names) in &groups {
         for method in &scores {
-            let cases = of(method, names);
-            summaries.push(summary::summarise(&method.method, cohort, &cases.iter().collect::<Vec<_>>(), seed));
+            summaries.push(summary::summarise(&method.method, cohort, &part(method, names), seed));
         }
     }
     let comparisons = comparisons(&scores, &groups);
@@ -133,21 +129,23 @@ fn scores(references: &Cases, method: &Method) -> Result<Scores, Error> {
     Ok(Scores { method: method.name.clone(), note: method.note.clone(), cases, without_reference, unscored_slices })
 }
 
+/// The named cases of a method.
+fn part<'a>(scores: &'a Scores, names: &[String]) -> Vec<&'a CaseScore> {
+    scores.cases.iter().filter(|case| names.contains(&case.case)).collect()
+}
+
 fn comparisons(scores: &[Scores], groups: &[(String, Vec<String>)]) -> Vec<Comparison> {
     let Some((first, others)) = scores.split_first() else { return Vec::new() };
-    let all = |scores: &'_ Scores| -> Vec<CaseScore> { scores.cases.clone() };
     let mut found = Vec::new();
     for other in others {
-        let (a, b) = (all(first), all(other));
-        let (a, b): (Vec<&CaseScore>, Vec<&CaseScore>) = (a.iter().collect(), b.iter().collect());
+        let (a, b): (Vec<&CaseScore>, Vec<&CaseScore>) = (first.cases.iter().collect(), other.cases.iter().collect());
         found.extend(compare::methods([&first.method, &other.method], &a, &b));
     }
     let named = groups.get(1..).unwrap_or_default();
     for (index, (left, left_names)) in named.iter().enumerate() {
         for (right, right_names) in named.iter().skip(index + 1) {
-            let part = |names: &[String]| first.cases.iter().filter(|c| names.contains(&c.case)).collect::<Vec<_>>();
             let names = [format!("{}, {left}", first.method), format!("{}, {right}", first.method)];
-            found.extend(compare::cohorts([&names[0], &names[1]], &part(left_names), &part(right_names)));
+            found.extend(compare::cohorts([&names[0], &names[1]], &part(first, left_names), &part(first, right_names)));
         }
     }
     found

@@ -108,6 +108,9 @@ fn ways(config: &Config, engines: &[(ScarSource, Engine)], baselines: bool) -> V
     ways
 }
 
+/// Images and labels of a case, or the code of its rejection.
+type Drawn = Result<(Stack, Segmentation), String>;
+
 /// One prediction per way.
 fn read_case(
     case: &str,
@@ -117,7 +120,7 @@ fn read_case(
     config: &Config,
 ) -> Result<Vec<Prediction>, Failure> {
     let wrapped = wrap(case, images)?;
-    let mut drawn: Vec<(ScarSource, &Engine, Result<(Stack, Segmentation), String>)> = Vec::new();
+    let mut drawn: Vec<(ScarSource, &Engine, Drawn)> = Vec::new();
     for (source, engine) in engines {
         let selected = analysis::select(&wrapped.objects, engine, config).map_err(Failure::from);
         let result = selected.and_then(|selection| {
