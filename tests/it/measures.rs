@@ -2,7 +2,7 @@
 
 use scargate::cli::handover;
 use scargate::config;
-use scargate::encode::seg::{SegContext, encode};
+use scargate::encode::seg::{Context, encode};
 use scargate::phantom::study::{Study, StudySpec};
 use scargate::phantom::{Lesion, Scars, SeedSpace, Spec, Territory};
 use scargate::quantify;
@@ -19,7 +19,7 @@ fn an_independent_computation_gives_the_same_measures() {
         let study = Study::build(&StudySpec::new(spec).phases(1)).unwrap();
         let (stack, labels) = handover::exact(&study).unwrap();
         let (labels, measures) = quantify::measure(&stack, labels, &settings).unwrap();
-        let context = SegContext {
+        let context = Context {
             revision: 1,
             act: String::new(),
             created: time::OffsetDateTime::UNIX_EPOCH,

@@ -18,7 +18,7 @@ async fn split(stage: &mut Stage, collector: &Collector) -> (Gateway, Vec<Gatewa
 }
 
 /// Stops all processes, which export what is left, and returns the spans about the study's run.
-/// `wanted` says how many of some there must be: the receiver needs a moment to write them down.
+/// `wanted` says how many of some there must be (by artefact for deliveries): the receiver needs a moment to write them.
 async fn stop(
     stage: &Stage,
     study: &TestStudy,
@@ -39,7 +39,8 @@ async fn stop(
     let end = Instant::now() + Duration::from_secs(15);
     loop {
         let spans = about(all.spans());
-        let count = |name: &str| spans.iter().filter(|span| span.name() == name).count();
+        let is = |span: &Span, name: &str| span.name() == name || span.text("artefact") == Some(name);
+        let count = |name: &str| spans.iter().filter(|span| is(span, name)).count();
         if wanted.iter().all(|(name, least)| count(name) >= *least) {
             return spans;
         }
@@ -70,7 +71,9 @@ async fn a_study_is_one_trace_from_intake_to_delivery_and_names_nobody() {
     let (study, patient) = stage.arrive().await;
     stage.delivered_once(&api, &study, &patient).await;
     let seg = study.segs().await[0]["00080018"]["Value"][0].as_str().unwrap().to_owned();
-    let spans = stop(&stage, &study, (api, rest), &collector, &[("intake", 1), ("run", 1), ("deliver", 2)]).await;
+    let spans =
+        stop(&stage, &study, (api, rest), &collector, &[("intake", 1), ("run", 1), ("seg", 1), ("fhir-bundle", 1)])
+            .await;
 
     let traces: BTreeSet<&str> = spans.iter().map(Span::trace).collect();
     assert_eq!(traces.len(), 1, "one trace: {spans:#?}");
@@ -115,12 +118,13 @@ async fn later_tries_have_traces_of_their_own_that_link_to_the_first() {
     // No second message of the reconciler: each message has a span, also one that finds nothing to do.
     stage.config.set("pacs.request_retries", 0).set("broker.reconcile_secs", 120);
     let collector = Collector::start(&stage.servers).await;
-    stage.pacs.rule(on("GET", "/series/").first(1).status(500));
+    // The intake lists the instances, then the worker does.
+    stage.pacs.rule(on("GET", "/instances?").nth(2).status(500));
     stage.pacs.rule(on("POST", "/studies").first(1).status(503));
     let (api, rest) = split(&mut stage, &collector).await;
     let (study, patient) = stage.arrive().await;
     stage.delivered_once(&api, &study, &patient).await;
-    let spans = stop(&stage, &study, (api, rest), &collector, &[("intake", 1), ("run", 2), ("deliver", 3)]).await;
+    let spans = stop(&stage, &study, (api, rest), &collector, &[("intake", 1), ("run", 2), ("seg", 2)]).await;
 
     let named = |name: &str| spans.iter().filter(|span| span.name() == name).cloned().collect::<Vec<_>>();
     let (intake, runs) = (named("intake"), named("run"));
@@ -128,11 +132,10 @@ async fn later_tries_have_traces_of_their_own_that_link_to_the_first() {
     let first = runs.iter().find(|run| run.trace() == intake[0].trace()).expect("the first try is in the trace");
     let second = runs.iter().find(|run| run.trace() != intake[0].trace()).expect("the second try has its own");
     assert_eq!(second.links(), [first.trace()]);
-    let failed = spans.iter().find(|span| span.name() == "retrieve" && span.text("code").is_some()).unwrap();
+    let failed = spans.iter().find(|span| span.name() == "list" && span.text("code").is_some()).unwrap();
     assert_eq!((failed.text("code"), failed.trace()), (Some("pacs-unavailable"), first.trace()));
 
-    let to_pacs: Vec<Span> =
-        named("deliver").into_iter().filter(|span| span.text("destination") == Some("pacs")).collect();
+    let to_pacs: Vec<Span> = named("deliver").into_iter().filter(|span| span.text("artefact") == Some("seg")).collect();
     assert_eq!(to_pacs.len(), 2, "{to_pacs:#?}");
     let (tried, again): (Vec<_>, Vec<_>) = to_pacs.iter().partition(|span| span.trace() == second.trace());
     assert_eq!((tried.len(), tried[0].text("code")), (1, Some("pacs-unavailable")));
