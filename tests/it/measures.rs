@@ -2,7 +2,8 @@
 
 use scargate::cli::handover;
 use scargate::config;
-use scargate::encode::seg::{Context, encode};
+use scargate::encode::object::Context;
+use scargate::encode::seg::encode;
 use scargate::phantom::study::{Study, StudySpec};
 use scargate::phantom::{Lesion, Scars, SeedSpace, Spec, Territory};
 use scargate::quantify;
