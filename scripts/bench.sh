@@ -18,7 +18,8 @@ WANTED=${*:-stages ledger study}
 export SCARGATE_STATE=${BENCH_STATE:-.scargate/bench} SCARGATE_PORT_FROM=24600
 case $SCARGATE_STATE in /*) ;; *) SCARGATE_STATE=$ROOT/$SCARGATE_STATE ;; esac
 scripts/install.sh
-cargo build --release --locked --bin scargate
+# Binary and benches together: apart they would be built with other features of the same crates, twice.
+cargo build --release --locked --bin scargate --bench stages --bench ledger
 BIN=${CARGO_TARGET_DIR:-target}/release/scargate
 trap 'scripts/servers.sh down' EXIT
 for part in $WANTED; do
@@ -32,7 +33,7 @@ for part in $WANTED; do
       # The script that the gateway is compared with runs the model from Python; same version as the library.
       version=$(sed -n 's/^VERSION=//p' scripts/onnxruntime.sh)
       "$(venv_python)" -m pip install -q --disable-pip-version-check "onnxruntime==$version"
-      "$(venv_python)" scripts/bench_study.py --binary "$BIN" --state "$SCARGATE_STATE" ;;
+      "$(venv_python)" scripts/bench_study.py --binary "$BIN" --state "$SCARGATE_STATE" ${BENCH_ARGS:-} ;;
     *) die bench "unknown part '$part'; see --help" ;;
   esac
 done
