@@ -85,5 +85,5 @@ fn main() {
     let (_, measures) =
         time("quantify, 12 x 256 x 256", || quantify::measure(&stack, labels.clone(), &settings).unwrap());
     assert!(measures.segments.segments.iter().all(|segment| segment.transmurality.value().is_some()));
-    time("bullseye PNG", || bullseye::png(&measures).unwrap());
+    time("bullseye, pixels", || bullseye::canvas(&measures));
 }

@@ -7,6 +7,7 @@ import tempfile
 import unittest
 
 import check_fhir
+import check_measures
 import check_seg
 import highdicom
 import numpy as np
@@ -120,6 +121,47 @@ class CheckSeg(unittest.TestCase):
         self.assertEqual(check_seg_findings(self.path, "--sources", folder), [])
         (folder / "0.dcm").unlink()
         self.assertTrue(check_seg_findings(self.path, "--sources", folder))
+
+
+class CheckMeasures(unittest.TestCase):
+    """A tube of two slices: cavity 1, wall 2, and a scar 3 that is transmural in one quadrant."""
+
+    def setUp(self):
+        rows, columns = np.mgrid[:64, :64] - 31.5
+        radius = np.hypot(rows, columns)
+        wall = (radius >= 10) & (radius < 20)
+        masks = {1: radius < 10, 2: wall, 3: wall & (rows < 0) & (columns < 0)}
+        geometry = [np.array([1.0, 0, 0]), np.array([0, 1.0, 0]), np.array([1.5, 1.5])]
+        self.slices = [check_measures.Slice((0, 0, z), masks, geometry, 10) for z in (0, 10)]
+        for index, plane in enumerate(self.slices):
+            plane.index = index
+
+    def measures(self, mean):
+        directions = {"septum": [-1, 0, 0], "base_to_apex": [0, 0, 1], "anterior_insertion_deg": 60}
+        segments = [{"segment": k, "transmurality": {"value": {"mean": m}}} for k, m in mean.items()]
+        return {
+            "slices": [{"index": k, "height_mm": 10} for k in (0, 1)],
+            "segments": {
+                "directions": {"value": directions},
+                "segments": segments,
+                "slices": [{"index": k, "role": {"ring": "mid"}} for k in (0, 1)],
+            },
+        }
+
+    def check(self, mean):
+        found = []
+        with contextlib.redirect_stdout(io.StringIO()):
+            check_measures.transmurality(self.slices, self.measures(mean), found)
+        return found
+
+    def test_knows_masses_and_sectors(self):
+        self.assertAlmostEqual(self.slices[0].mass(self.slices[0].wall), np.pi * 300 * 2.25 * 10 * 1.05e-3, delta=0.2)
+        # Septum at -x, axis +z: septum x axis = +y is anterior, so the quadrant (-x, -y) is from mid-septum away from
+        # anterior: half of segment 9 (60 to 0 below mid-septum) and half of segment 10.
+        self.assertEqual(self.check({7: 0, 8: 0, 9: 100, 10: 50, 11: 0, 12: 0}), [])
+
+    def test_finds_five_points(self):
+        self.assertEqual(len(self.check({9: 95, 10: 55})), 2)
 
 
 class CheckFhir(unittest.TestCase):

@@ -35,7 +35,7 @@ fn grow(masks: &[Array2<bool>], seen: &mut [Array2<bool>], start: Pixel) -> Vec<
     let mut next = 0;
     while let Some(&(slice, row, column)) = part.get(next) {
         next += 1;
-        for neighbour in neighbours(slice, row, column) {
+        for neighbour in neighbours(slice, row, column, masks.len() > 1) {
             let set = masks.get(neighbour.0).and_then(|mask| mask.get((neighbour.1, neighbour.2)));
             if set == Some(&true) && visit(seen, neighbour) {
                 part.push(neighbour);
@@ -45,10 +45,11 @@ fn grow(masks: &[Array2<bool>], seen: &mut [Array2<bool>], start: Pixel) -> Vec<
     part
 }
 
-/// The 26 neighbours; positions below zero wrap to values that no mask holds.
-fn neighbours(slice: usize, row: usize, column: usize) -> impl Iterator<Item = Pixel> {
+/// The 26 neighbours, or the 8 of the same slice; positions below zero wrap to values that no mask holds.
+fn neighbours(slice: usize, row: usize, column: usize, through: bool) -> impl Iterator<Item = Pixel> {
     let offsets = [usize::MAX, 0, 1];
-    offsets.into_iter().flat_map(move |s| {
+    let slices = if through { 0..3 } else { 1..2 };
+    slices.filter_map(move |k| offsets.get(k).copied()).flat_map(move |s| {
         offsets.into_iter().flat_map(move |r| {
             offsets.into_iter().filter_map(move |c| {
                 let own = s == 0 && r == 0 && c == 0;

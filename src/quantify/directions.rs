@@ -19,12 +19,16 @@ const AREAS_SPEAK: f64 = 1.2;
 /// Angle from mid-septum to the anterior insertion when only one is known, degrees (AHA: the septum takes 120).
 const HALF_SEPTUM_DEG: f64 = 60.0;
 
+/// How far the bright arc ends before the insertion, degrees: the right ventricle thins out to a wedge where it joins. The
+/// insertion is taken half-way between this and the nominal septum, which errs less than either (docs/measures.md).
+const WEDGE_DEG: f64 = 10.0;
+
 /// Directions in which the right ventricle is looked for.
 const LOOKS: usize = 120;
 /// Band outside the epicardium in which it is looked for, mm.
 const BAND_MM: [f64; 2] = [3.0, 13.0];
 /// Share of the band that must be as bright as blood, and what counts as that: (I - remote) / (cavity - remote).
-const BRIGHT_SHARE: f64 = 0.5;
+const BRIGHT_SHARE: f64 = 0.7;
 const AS_BRIGHT: std::ops::RangeInclusive<f64> = 0.5..=1.5;
 /// Gaps in the arc that are closed; arcs that can be a right ventricle; largest distance of its middle from where the
 /// septum usually lies; degrees.
@@ -128,10 +132,10 @@ pub(super) fn find(
     if (arcs.len() as f64) < wanted || spread.to_degrees() > MAX_SPREAD_DEG {
         return directions(DirectionSource::Estimated, usual, HALF_SEPTUM_DEG, arcs.len());
     }
-    // The arc's middle is found well; its ends are not: the right ventricle thins out to a wedge where it joins, so that
-    // half the nominal septum, which AHA's own model uses, comes closer to the insertions (docs/measures.md).
     let septum = turned(usual, axis.base_to_apex, middle);
-    directions(DirectionSource::Found, septum, HALF_SEPTUM_DEG, arcs.len())
+    let half_arc = median(&arcs.iter().map(|(low, high)| 0.5 * (high - low)).collect::<Vec<f64>>()).to_degrees();
+    let half_septum = 0.5 * (HALF_SEPTUM_DEG + half_arc + WEDGE_DEG);
+    directions(DirectionSource::Found, septum, half_septum, arcs.len())
 }
 
 /// `septum` turned by `angle` toward the anterior wall.

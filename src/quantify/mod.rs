@@ -5,6 +5,7 @@ mod chords;
 mod clean;
 mod components;
 mod contour;
+mod crop;
 mod directions;
 mod lesions;
 mod mass;
@@ -16,6 +17,8 @@ pub mod threshold;
 mod view;
 
 pub use mass::volumes;
+
+use crop::Crop;
 
 use crate::config;
 use crate::domain::labels::{Region, Segmentation};
@@ -39,28 +42,34 @@ pub fn measure(
     if !matching {
         return Err(Failure::permanent(Code::Internal, "labels do not match the stack"));
     }
-    clean::drop_small_parts(stack, &mut labels, settings);
-    clean::drop_below_detection_limit(stack, &mut labels, settings);
-    clean::bound_sensitivity(&mut labels);
-    if labels.slices.iter().all(|slice| slice.count(Region::Myocardium) == 0) {
-        return Err(Failure::rejected(Code::NoMyocardium, ""));
-    }
-    let intensities = quality::Intensities::of(stack, &labels);
-    intensities.prove_polarity()?;
-    let geometry = segments::Geometry::of(stack, &labels);
-    let signals = quality::signals(stack, &labels, &intensities, &geometry);
-    let quality = quality::grade(stack, &labels, &signals);
-    let mut measures = mass::measures(stack, &labels, settings, quality, signals);
-    let withheld = measures.lv_mass.reason();
-    let directions = segments::directions(&geometry, &intensities, settings, withheld);
-    measures.segments = segments::measure(stack, &labels, &geometry, directions, settings.chords);
-    measures.second_opinion = second_opinion(stack, &labels, measures.scar_mass);
-    measures.review_flags = review::flags(stack, &labels, &geometry, &measures, settings);
+    let crop = Crop::of(stack, &labels).ok_or_else(|| Failure::rejected(Code::NoMyocardium, ""))?;
+    let mut heart = crop.labels(&labels);
+    let measures = measure_heart(&crop.stack(stack), &mut heart, settings)?;
+    crop.put_back(&heart, &mut labels);
     Ok((labels, measures))
 }
 
-#[cfg(test)]
-mod analytic_tests;
+fn measure_heart(stack: &Stack, labels: &mut Segmentation, settings: &config::Quantify) -> Result<Measures, Failure> {
+    clean::drop_small_parts(stack, labels, settings);
+    clean::drop_below_detection_limit(stack, labels, settings);
+    clean::bound_sensitivity(labels);
+    if labels.slices.iter().all(|slice| slice.count(Region::Myocardium) == 0) {
+        return Err(Failure::rejected(Code::NoMyocardium, ""));
+    }
+    let intensities = quality::Intensities::of(stack, labels);
+    intensities.prove_polarity()?;
+    let geometry = segments::Geometry::of(stack, labels);
+    let signals = quality::signals(stack, labels, &intensities, &geometry);
+    let quality = quality::grade(stack, labels, &signals);
+    let mut measures = mass::measures(stack, labels, settings, quality, signals);
+    let withheld = measures.lv_mass.reason();
+    let directions = segments::directions(&geometry, &intensities, settings, withheld);
+    measures.segments = segments::measure(stack, labels, &geometry, directions, settings.chords);
+    measures.second_opinion = second_opinion(stack, labels, measures.scar_mass);
+    measures.review_flags = review::flags(stack, labels, &geometry, &measures, settings);
+    Ok(measures)
+}
+
 /// Scar mass by thresholds, where the model found scar: without that gate they find some in every healthy heart.
 fn second_opinion(stack: &Stack, labels: &Segmentation, scar: Measured<Grams>) -> SecondOpinion {
     let by = |rule| match (scar.reason(), scar.value()) {
@@ -74,6 +83,8 @@ fn second_opinion(stack: &Stack, labels: &Segmentation, scar: Measured<Grams>) -
     SecondOpinion { fwhm: by(threshold::Threshold::Fwhm), five_sd: by(threshold::Threshold::Sd(5.0)) }
 }
 
+#[cfg(test)]
+mod analytic_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

@@ -47,7 +47,7 @@ pub(super) fn flags(
         (geometry.apex_cut, ReviewFlag::ApexCutOff),
         (geometry.base_cut, ReviewFlag::BaseCutOff),
         (geometry.slices.iter().any(|slice| slice.role == SliceRole::Broken), ReviewFlag::BrokenRing),
-        (Millilitres(geometry.stray_ml()).myocardial_mass().0 > STRAY_FROM_G, ReviewFlag::ScarOutsideWall),
+        (Millilitres(geometry.stray_ml).myocardial_mass().0 > STRAY_FROM_G, ReviewFlag::ScarOutsideWall),
         (geometry.axis.as_ref().is_some_and(|axis| axis.ends_disagree), ReviewFlag::BaseApexUnclear),
     ];
     rules.into_iter().filter(|(applies, _)| *applies).map(|(_, flag)| flag).collect()

@@ -49,16 +49,15 @@ pub(super) struct Ring {
 }
 
 impl Ring {
-    /// The ring; `None` without a cavity.
-    pub(super) fn of(view: &View) -> Option<Self> {
+    /// The ring; `None` without a cavity. `ventricle` is the largest part of cavity and wall, filled.
+    pub(super) fn of(view: &View, ventricle: &Array2<bool>) -> Option<Self> {
         let cavity = largest_filled(&view.mask(|label| label == Label::Cavity as u8));
-        let ventricle = largest_filled(&view.mask(|label| label != Label::Background as u8));
         let mut endo = contour(&cavity, view)?;
         let hull = endo.hull();
         if endo.area() < MIN_SOLIDITY * hull.area() {
             endo = hull.resampled(POINTS);
         }
-        let epi = contour(&ventricle, view)?;
+        let epi = contour(ventricle, view)?;
         let cavity_mm2 = endo.area();
         (cavity_mm2 > 0.0 && epi.area() > 0.0).then(|| Self { centre: endo.centre(), cavity_mm2, endo, epi })
     }

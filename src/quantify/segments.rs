@@ -16,6 +16,7 @@ use crate::domain::segments::{
 };
 use crate::domain::stack::{Stack, Vector3, dot};
 use crate::domain::units::{Grams, Millilitres, Percent};
+use ndarray::Array2;
 
 /// Share of the circumference that a ring needs.
 const MIN_COVERAGE: f64 = 0.5;
@@ -37,6 +38,8 @@ pub(super) struct Geometry {
     pub axis: Option<Axis>,
     /// Stack order, with coverage in percent.
     pub slices: Vec<SliceRing>,
+    /// Wall or scar that is not part of the ventricle of its slice, mL.
+    pub stray_ml: f64,
     /// Base or apex is not in the images.
     pub apex_cut: bool,
     pub base_cut: bool,
@@ -46,9 +49,12 @@ impl Geometry {
     pub(super) fn of(stack: &Stack, labels: &Segmentation) -> Self {
         let views: Vec<View> =
             stack.slices.iter().zip(&labels.slices).map(|(slice, labels)| View::of(slice, labels)).collect();
-        let rings: Vec<Option<Ring>> = views.iter().map(Ring::of).collect();
+        let ventricles: Vec<Array2<bool>> = views.iter().map(ventricle).collect();
+        let stray_ml = views.iter().zip(&ventricles).map(|(view, ventricle)| stray_ml(view, ventricle)).sum();
+        let rings: Vec<Option<Ring>> =
+            views.iter().zip(&ventricles).map(|(view, ventricle)| Ring::of(view, ventricle)).collect();
         let axis = Axis::of(stack, &rings);
-        let mut made = Self { views, rings, axis, slices: Vec::new(), apex_cut: false, base_cut: false };
+        let mut made = Self { views, rings, axis, stray_ml, slices: Vec::new(), apex_cut: false, base_cut: false };
         made.slices = made.roles(stack);
         made.drop_rings_out_of_use();
         made.see_cut_ends(stack);
@@ -137,17 +143,16 @@ impl Geometry {
             () => None,
         }
     }
+}
 
-    /// Wall or scar that is not part of the ventricle of its slice, mL.
-    pub(super) fn stray_ml(&self) -> f64 {
-        let stray = |view: &View| {
-            let ventricle = contour::largest_filled(&view.mask(|label| label != Label::Background as u8));
-            let pixels = view.labels.iter().zip(&ventricle);
-            pixels.filter(|(label, inside)| **label >= Label::Myocardium as u8 && !**inside).count() as f64
-                * view.voxel_ml
-        };
-        self.views.iter().map(stray).sum()
-    }
+/// The largest part of cavity and wall, filled.
+fn ventricle(view: &View) -> Array2<bool> {
+    contour::largest_filled(&view.mask(|label| label != Label::Background as u8))
+}
+
+fn stray_ml(view: &View, ventricle: &Array2<bool>) -> f64 {
+    let pixels = view.labels.iter().zip(ventricle);
+    pixels.filter(|(label, inside)| **label >= Label::Myocardium as u8 && !**inside).count() as f64 * view.voxel_ml
 }
 
 /// Third of the length between the first and the last ring, each ring counting from its basal edge. One ring is mid,

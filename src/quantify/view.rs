@@ -1,13 +1,12 @@
 //! A slice turned to one standard position and cut to the heart, so that the same anatomy gives the same arithmetic
 //! whatever way its pixels were stored.
 
+use super::crop::MARGIN_MM;
 use crate::domain::labels::{Label, SliceLabels};
 use crate::domain::stack::{Plane, Slice, Vector3, dot};
 use ndarray::{Array2, ArrayView2, Axis, Slice as Span};
 use std::ops::Range;
 
-/// Millimetres around the labels that stay in the view: room to look for the right ventricle.
-const MARGIN_MM: f64 = 24.0;
 /// Background pixels around the labels at least: outlines must close.
 const MIN_MARGIN: usize = 3;
 

@@ -110,14 +110,14 @@ impl Scene {
         let Some((radii, angles)) = place(measures.segment) else { return };
         let (fill, lines) = match measures.transmurality {
             Measured::Value(t) => (fill(t.class), numbers(&t)),
-            Measured::Absent(_) => (ABSENT, ["n/a".to_owned(), String::new()]),
+            Measured::Absent(_) => (ABSENT, ["n/a".to_owned(), String::new(), String::new()]),
         };
         self.fields.push(Field { segment: measures.segment, radii, angles, fill });
         let (x, y) = polar(0.5 * (radii.0 + radii.1), 0.5 * (angles.0 + angles.1));
         let ink = readable(fill);
-        self.write((x, y - 22.0), 16.0, measures.segment.to_string(), ink, Anchor::Middle);
+        self.write((x, y - 30.0), 16.0, measures.segment.to_string(), ink, Anchor::Middle);
         for (index, line) in lines.into_iter().enumerate().filter(|(_, line)| !line.is_empty()) {
-            self.write((x, y + 20.0 * index as f64), 16.0, line, ink, Anchor::Middle);
+            self.write((x, y - 12.0 + 18.0 * index as f64), 16.0, line, ink, Anchor::Middle);
         }
     }
 
@@ -203,17 +203,21 @@ impl Scene {
             }
         }
         top += 44.0;
-        for line in
-            ["per segment: number,", "mean over all chords,", "largest mean of five", "neighbouring chords", "(max)"]
-        {
+        for line in [
+            "per segment: number,",
+            "mean over all chords,",
+            "largest mean of five",
+            "neighbouring chords",
+            "(max), [class of mean]",
+        ] {
             self.write((left, top), 16.0, line, QUIET, Anchor::Start);
             top += 20.0;
         }
     }
 }
 
-fn numbers(t: &Transmurality) -> [String; 2] {
-    [format!("{:.1}", t.mean.0), format!("max {:.1}", t.maximum.0)]
+fn numbers(t: &Transmurality) -> [String; 3] {
+    [format!("{:.1}", t.mean.0), format!("max {:.1}", t.maximum.0), format!("[{}]", t.class.text())]
 }
 
 fn fill(class: TransmuralityClass) -> Colour {

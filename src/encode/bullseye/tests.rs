@@ -57,5 +57,5 @@ fn the_png_has_the_colour_of_each_class() {
     assert_eq!(colour(RADII[2] + 10.0, 90.0), [254, 227, 145], "segment 1, 6 %");
     assert_eq!(colour(RADII[2] + 10.0, 330.0), [190, 190, 190], "segment 5, absent");
     assert_eq!(colour(RADII[0] + 10.0, 0.0), [110, 38, 5], "segment 16, 100 %");
-    assert_eq!(colour(RADII[1] + 10.0, 270.0), [204, 76, 2], "segment 10, 62.5 %");
+    assert_eq!(colour(RADII[1] + 10.0, 250.0), [204, 76, 2], "segment 10, 62.5 %");
 }
