@@ -62,14 +62,17 @@ impl Poller {
                 looked = self.pass(trigger) => looked,
             };
             let interval = Duration::from_secs(self.config.poll_interval_secs.max(1));
-            wait = match looked {
-                Ok(open) => [self.config.poll.then_some(interval), open].into_iter().flatten().min(),
+            wait = match &looked {
+                Ok(open) => [self.config.poll.then_some(interval), *open].into_iter().flatten().min(),
                 Err(failure) => {
                     tracing::warn!(reason = %failure, "the PACS could not be polled");
                     Some(interval)
                 }
             };
-            trigger = Trigger::Poll;
+            // What a webhook brought is still its doing when it is quiet enough to be looked at.
+            if !matches!(looked, Ok(Some(_))) {
+                trigger = Trigger::Poll;
+            }
         }
     }
 
