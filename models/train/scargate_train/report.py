@@ -142,6 +142,8 @@ def cards(models: Path, results: Path, limit: float) -> None:
     fill(models / "myocardium" / "card.md", "real", table(real, shipped + classic))
     fill(models / "myocardium" / "card.md", "cases", cases(real, limit))
     fill(models / "myocardium" / "card.md", "phantom", table(phantom, shipped))
+    if not rows_of([results / "real-0.json"], "sam"):
+        return
     fill(models / "scar-decoder" / "card.md", "real", table([results / "real-0.json"], shipped + boxes))
     fill(models / "scar-decoder" / "card.md", "cases", cases([results / "real-0.json"], limit))
     fill(models / "scar-decoder" / "card.md", "phantom", table(phantom, shipped + boxes))

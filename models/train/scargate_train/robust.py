@@ -87,18 +87,22 @@ PERTURBATIONS = {
 
 
 def run(models: Path, cases: list[Case], name: str, wanted: list[str] | None = None) -> dict[str, dict]:
-    """Summary by perturbation; written to runs/evaluate/<name>.json and .md."""
-    pipeline, out = Pipeline(models, prompted=False), {}
-    for what in tqdm(wanted or list(PERTURBATIONS), name, mininterval=10):
+    """Summary by perturbation; written to runs/evaluate/<name>.json and .md after each.
+
+    Goes on where it stopped: for other weights delete the files.
+    """
+    target = RUNS / "evaluate" / f"{name}.json"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    out = json.loads(target.read_text()) if target.exists() else {}
+    pipeline = Pipeline(models, prompted=False)
+    for what in tqdm([w for w in wanted or PERTURBATIONS if w not in out], name, mininterval=10):
         rows = []
         for case in cases:
             x, y = PERTURBATIONS[what](unit(np.asarray(case.images)), np.asarray(case.labels))
             rows.append(case_row(case.name, pipeline.run(x).dense, y))
         out[what] = summary(rows)
-    target = RUNS / "evaluate" / f"{name}.json"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps(out, indent=1))
-    target.with_suffix(".md").write_text(table(out) + "\n")
+        target.write_text(json.dumps(out, indent=1, default=float))
+        target.with_suffix(".md").write_text(table(out) + "\n")
     return out
 
 
