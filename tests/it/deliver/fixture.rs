@@ -157,12 +157,15 @@ impl Fixture {
         found["entry"].as_array().into_iter().flatten().map(|entry| entry["resource"].clone()).collect()
     }
 
-    /// Asserts that the EHR holds exactly one result for a patient: panel, seven members, a report.
+    /// Asserts that the EHR holds exactly one result for a patient: panel, seven members, 16 segments, a report.
     pub async fn assert_one_set(&self, patient: &str) -> Vec<Value> {
         let observations = self.held("Observation", patient).await;
         let mut codes: Vec<&str> =
             observations.iter().map(|o| o["code"]["coding"][0]["code"].as_str().unwrap()).collect();
         codes.sort_unstable();
+        let all = codes.len();
+        codes.retain(|code| *code != "LGE-TRANSM");
+        assert_eq!(all - codes.len(), 16, "transmurality of each segment");
         let expected = [
             "LGE-BURDEN",
             "LGE-LV-MASS",
