@@ -45,9 +45,9 @@ pub(super) fn measures(
         slices.iter().map(volume).sum::<Millilitres>().myocardial_mass()
     };
     let (lv, scar, no_reflow) = (sum(|s| s.myocardium), sum(|s| s.scar), sum(|s| s.no_reflow));
-    let no_reflow_absent = absent
-        .or((settings.no_reflow == NoReflow::Withhold && no_reflow.0 > 0.0)
-            .then_some(AbsentReason::WithheldForAccuracy));
+    // None found is withheld too: of a model that overlooks no-reflow, 0 g would be as misleading as any other number.
+    let withheld = settings.no_reflow == NoReflow::Withhold;
+    let no_reflow_absent = absent.or(withheld.then_some(AbsentReason::WithheldForAccuracy));
     let give = |reason: Option<AbsentReason>, mass: Grams| reason.map_or(Measured::Value(mass), Measured::Absent);
     let share = |reason: Option<AbsentReason>, part: Grams, whole: Grams| match reason {
         Some(reason) => Measured::Absent(reason),

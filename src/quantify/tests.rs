@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use super::measure;
+use crate::config;
 use crate::config::tests::defaults;
 use crate::domain::identity::StudyIdentity;
 use crate::domain::labels::{Label, ScarSource, Segmentation, SliceLabels};
@@ -117,7 +118,13 @@ fn a_healthy_heart_has_zero_scar_and_no_share_of_nothing() {
     let measures = measured(vec![ring(|_, _| false); 6]);
     assert_eq!(measures.scar_mass.value().unwrap().0, 0.0);
     assert_eq!(measures.burden.value().unwrap().0, 0.0);
-    assert_eq!(measures.no_reflow_of_scar, Measured::Absent(AbsentReason::NotApplicable));
+    // Withheld whatever was found, unless the site trusts its model.
+    assert_eq!(measures.no_reflow_mass, Measured::Absent(AbsentReason::WithheldForAccuracy));
+    let settings = config::Quantify { no_reflow: config::NoReflow::Show, ..defaults().quantify };
+    let slices = vec![ring(|_, _| false); 6];
+    let shown = measure(&stack_of(&slices), segmentation(slices), &settings).unwrap().1;
+    assert_eq!(shown.no_reflow_mass.value().unwrap().0, 0.0);
+    assert_eq!(shown.no_reflow_of_scar, Measured::Absent(AbsentReason::NotApplicable));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use scargate::cli::handover;
-use scargate::config;
+use scargate::config::{self, NoReflow};
 use scargate::domain::stack::StackFlag;
 use scargate::phantom::{Lesion, Scars, SeedSpace, Spec, Study, StudySpec, Territory, Vendor};
 use scargate::quantify;
@@ -43,6 +43,7 @@ fn objects_of_every_style_pass_dciodvfy() {
 fn the_gateway_measures_the_exact_masks_as_the_truth_says() {
     let mut settings = config::load(&[]).unwrap().quantify;
     settings.min_burden_percent = 0.0;
+    settings.no_reflow = NoReflow::Show;
     for seed in 1..6 {
         let study = Study::build(&spec(seed)).unwrap();
         let (stack, masks) = handover::exact(&study).unwrap();
