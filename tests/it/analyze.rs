@@ -37,7 +37,7 @@ fn value(measures: &Value, name: &str) -> f64 {
     measures[name]["value"].as_f64().unwrap_or_else(|| panic!("{name} is absent: {}", measures[name]))
 }
 
-/// The first weights must come within 30 % of the synthetic truth; this checks the plumbing, not accuracy.
+/// The shipped weights must come within 30 % of the synthetic truth; this checks the plumbing, not accuracy.
 const TOLERANCE: f64 = 0.30;
 
 #[test]
