@@ -22,7 +22,7 @@ ANGLES = 720
 
 
 def read_seg(path: pathlib.Path) -> tuple[dict, list]:
-    """Masks by position: {position along the normal: {segment number: mask}} and the geometry shared by all frames."""
+    """Masks by position: {position: {segment number: mask}} and the geometry shared by all frames."""
     ds = pydicom.dcmread(path)
     shared = ds.SharedFunctionalGroupsSequence[0]
     orientation = np.array(shared.PlaneOrientationSequence[0].ImageOrientationPatient, dtype=float)
@@ -35,6 +35,8 @@ def read_seg(path: pathlib.Path) -> tuple[dict, list]:
         segment = int(frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
         mask = bits[number * size : (number + 1) * size].reshape(ds.Rows, ds.Columns).astype(bool)
         planes.setdefault(position, {})[segment] = mask
+        if segment == MYOCARDIUM:  # to the end: positions then stand in the order of the wall's frames
+            planes[position] = planes.pop(position)
     row, column = orientation[:3], orientation[3:]
     return planes, [row, column, spacing]
 
@@ -154,10 +156,8 @@ def findings(seg: pathlib.Path, measures: dict) -> list[str]:
     """Where our measures and this computation differ."""
     found: list[str] = []
     planes, geometry = read_seg(seg)
-    normal = np.cross(geometry[0], geometry[1])
-    places = sorted(planes, key=lambda p: float(np.dot(p, normal)))
-    # Only slices with a wall have measures; ours are in the order along the normal too.
-    walled = [p for p in places if planes[p].get(MYOCARDIUM) is not None and planes[p][MYOCARDIUM].any()]
+    # Frames of a segment stand in the order of the stack, and only slices with a wall have measures.
+    walled = [place for place, masks in planes.items() if masks.get(MYOCARDIUM) is not None and masks[MYOCARDIUM].any()]
     ours = sorted(measures["slices"], key=lambda s: s["index"])
     if len(walled) != len(ours):
         return [f"slices with a wall: {len(ours)} against {len(walled)}"]
