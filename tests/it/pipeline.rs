@@ -25,7 +25,7 @@ use crate::support::fault_proxy::{FaultProxy, on};
 use crate::support::servers::Servers;
 use crate::support::studies::{TestStudy, eventually};
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(420);
 
 /// The models are loaded once for all tests; the dense model alone, since these tests are about the way of a study.
 async fn engine(config: &Config) -> Arc<Engine> {

@@ -13,7 +13,7 @@ use crate::support::servers::{PrivateServers, Servers};
 use crate::support::studies::{TestStudy, search};
 
 /// How long a study may take on a loaded two-core machine.
-pub const PATIENCE: Duration = Duration::from_secs(180);
+pub const PATIENCE: Duration = Duration::from_secs(420);
 
 /// Which model draws the scar.
 #[derive(Clone, Copy, PartialEq, Eq)]
