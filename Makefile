@@ -8,7 +8,7 @@ help: ## this list
 	@echo
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
 	@echo
-	@echo "New here: make demo (first run installs and builds, about 12 minutes on two cores), then docs/."
+	@echo "New here: make demo (the first run installs and builds, for many minutes), then docs/."
 
 demo: ## one synthetic study from the PACS to SEG, FHIR and audit trail, on real servers
 	@scripts/demo.sh

@@ -8,7 +8,7 @@ case "${1:-}" in
     cat <<'HELP'
 usage: scripts/demo.sh [ARGUMENT...]     arguments are handed to `scargate demo` (see scargate demo --help)
 
-Steps: install, servers, build, migrate, demo. The first run takes about 12 minutes on two cores, nearly all of
+Steps: install, servers, build, migrate, demo. The first run takes many minutes on two cores, nearly all of
 it building; later runs about a minute. The servers go on afterwards, so that what was made can be looked at:
 `make status`, `make down`.
 HELP
