@@ -38,14 +38,6 @@ pub(super) struct Tile {
     pub side: u32,
 }
 
-/// One PNG with every slice: contours and scar over the image, the numbers and the banner above.
-///
-/// # Errors
-/// When labels and stack differ in number, or the PNG cannot be written.
-pub fn sheet(stack: &Stack, labels: &Segmentation, measures: &Measures) -> Result<Artefact, EncodeError> {
-    png("overlay", &canvas(stack, labels, measures)?)
-}
-
 /// A picture as an artefact.
 ///
 /// # Errors
@@ -56,7 +48,7 @@ pub fn png(name: &str, canvas: &RgbImage) -> Result<Artefact, EncodeError> {
     Ok(Artefact { kind: ArtefactKind::Overlay, name: name.to_owned(), dicom: None, bytes })
 }
 
-/// The picture of [`sheet`], before it is compressed.
+/// Every slice in one picture: contours and scar over the image, the numbers and the banner above.
 ///
 /// # Errors
 /// When labels and stack differ in number.
