@@ -9,7 +9,7 @@ use std::collections::HashMap;
 /// What stands before the birth date in the display of a logical patient reference.
 const BORN: &str = "born ";
 /// Types without which the values still arrive.
-const OPTIONAL: [&str; 3] = ["Device", "Provenance", "Media"];
+pub const OPTIONAL: [&str; 3] = ["Device", "Provenance", "Media"];
 
 /// Whom and what the images name, read from the stored Bundle. No `Debug`: it is a patient.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -90,11 +90,21 @@ pub fn without(mut bundle: Value, kinds: &[&str]) -> Value {
         entries.retain(|entry| !is_gone(entry));
     }
     for resource in resources_mut(&mut bundle) {
-        for value in resource.values_mut() {
-            make_logical(value, &logical);
-        }
+        unlink(resource, &logical);
     }
     bundle
+}
+
+/// Takes references to resources that are not there (fullUrl -> identifier) out of a resource: they keep their text and get
+/// the identifier. A picture that is not there is not listed at all: its link may not be logical.
+pub fn unlink(resource: &mut Map<String, Value>, gone: &HashMap<String, Value>) {
+    if let Some(Value::Array(media)) = resource.get_mut("media") {
+        media.retain(|picture| !picture["link"]["reference"].as_str().is_some_and(|url| gone.contains_key(url)));
+        if media.is_empty() {
+            resource.shift_remove("media");
+        }
+    }
+    resource.values_mut().for_each(|value| make_logical(value, gone));
 }
 
 fn make_logical(value: &mut Value, logical: &HashMap<String, Value>) {
@@ -179,6 +189,17 @@ mod tests {
     #[test]
     fn an_order_that_was_not_found_is_not_named() {
         assert!(bind(bundle(), &matched(None))["entry"][1]["resource"].get("basedOn").is_none());
+    }
+
+    #[test]
+    fn a_picture_that_is_not_taken_is_not_listed() {
+        let mut bundle = bundle();
+        let entries = bundle["entry"].as_array_mut().unwrap();
+        entries.push(json!({ "fullUrl": "urn:uuid:m", "resource": { "resourceType": "Media", "identifier": [{ "value": "p" }] } }));
+        entries.push(json!({ "resource": { "resourceType": "DiagnosticReport",
+            "media": [{ "comment": "c", "link": { "reference": "urn:uuid:m" } }] } }));
+        let rest = without(bundle, &["Media"]);
+        assert_eq!(rest["entry"][2]["resource"], json!({ "resourceType": "DiagnosticReport" }));
     }
 
     #[test]

@@ -95,11 +95,17 @@ impl Ehr {
         }
         let capability = self.client.capability().await?;
         let matched = matching::find(&self.client, &self.config, &named).await?;
-        let bundle = bind::reduce(bind::bind(stored, &matched), &capability);
+        let mut bundle = bind::reduce(bind::bind(stored, &matched), &capability);
         let mut mode = if capability.transaction { Mode::Transaction } else { Mode::Single };
         let written = match self.write(&bundle, parcel, &mut mode).await {
             // Somebody was quicker: perhaps an earlier request of ours whose answer was lost. Look once more.
             Err(failure) if failure.code == Code::EhrChanged => self.write(&bundle, parcel, &mut mode).await,
+            // A transaction fails as a whole for one type that the EHR declares and refuses: the values do without.
+            Err(failure) if failure.code == Code::EhrRefused && mode == Mode::Transaction => {
+                tracing::warn!("the EHR refuses the result as a whole; once more without the optional resources");
+                bundle = bind::without(bundle, &bind::OPTIONAL);
+                self.write(&bundle, parcel, &mut mode).await
+            }
             result => result,
         };
         if let Err(failure) = written {

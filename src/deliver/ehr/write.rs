@@ -1,6 +1,6 @@
 //! Writing a bound Bundle: as one transaction where the EHR offers it, else resource by resource in dependency order.
 
-use super::bind::resolve;
+use super::bind::{resolve, unlink};
 use super::client::{Client, Write};
 use super::http::Answer;
 use super::lines::{Existing, Lines, line_of};
@@ -94,16 +94,21 @@ fn create_once(entry: &mut Value, capability: &Capability) {
 /// # Errors
 /// Of the exchanges, or as the EHR's statuses say. What was written before stays; the next attempt finds it.
 pub async fn single(client: &Client, bundle: &Value, lines: &Lines) -> Result<(), Failure> {
-    let mut ids = HashMap::new();
+    let (mut ids, mut refused) = (HashMap::new(), HashMap::new());
     for entry in bundle["entry"].as_array().into_iter().flatten() {
         let mut resource = entry["resource"].clone();
         resolve(&mut resource, &ids);
+        if let Some(resource) = resource.as_object_mut() {
+            unlink(resource, &refused);
+        }
         let id = match line_of(&resource) {
             Some(_) => Some(line(client, entry, &resource, lines).await?),
             None => once(client, entry, &resource).await?,
         };
-        if let (Some(url), Some(id)) = (entry["fullUrl"].as_str(), id) {
-            ids.insert(url.to_owned(), id);
+        let Some(url) = entry["fullUrl"].as_str() else { continue };
+        match id {
+            Some(id) => drop(ids.insert(url.to_owned(), id)),
+            None => drop(refused.insert(url.to_owned(), resource["identifier"][0].clone())),
         }
     }
     Ok(())

@@ -82,26 +82,63 @@ async fn an_ehr_that_declares_transactions_and_refuses_them() {
     }
 }
 
+/// The values stand once, and the report names no picture that is not there.
+async fn assert_values_without_extras(fixture: &Fixture, patient: &str) {
+    fixture.assert_one_set(patient).await;
+    assert!(fixture.provenances(patient).await.is_empty());
+    assert!(fixture.held("Media", patient).await.is_empty());
+    let reports = fixture.held("DiagnosticReport", patient).await;
+    assert!(reports.len() == 1 && reports[0].get("media").is_none(), "{reports:?}");
+}
+
 #[tokio::test]
-async fn without_device_and_provenance_the_values_arrive() {
+async fn without_device_provenance_and_media_the_values_arrive() {
     let (mut fixture, patient, _) = Fixture::with_patient().await;
-    fixture.ehr.rule(declares(without(&["Device", "Provenance"])));
+    fixture.ehr.rule(declares(without(&["Device", "Provenance", "Media"])));
     settle_delivered(&mut fixture, 1).await;
-    for observation in fixture.assert_one_set(&patient).await {
-        assert!(observation["device"].get("reference").is_none());
+    for observation in fixture.held("Observation", &patient).await {
+        assert!(observation["device"].get("reference").is_none(), "{}", observation["device"]);
         assert!(observation["device"]["identifier"]["value"].as_str().unwrap().starts_with("scargate-test."));
     }
-    assert!(fixture.provenances(&patient).await.is_empty());
+    assert_values_without_extras(&fixture, &patient).await;
 }
 
 #[tokio::test]
 async fn types_that_are_refused_when_written_do_not_stop_the_values() {
     let (mut fixture, patient, _) = Fixture::with_patient().await;
     fixture.ehr.rule(declares(no_transactions));
-    fixture.ehr.rule(on("POST", "/fhir/Device").exactly().status(422));
-    fixture.ehr.rule(on("POST", "/fhir/Provenance").exactly().status(422));
+    for kind in ["Device", "Provenance", "Media"] {
+        fixture.ehr.rule(on("POST", &format!("/fhir/{kind}")).exactly().status(422));
+    }
     settle_delivered(&mut fixture, 1).await;
-    fixture.assert_one_set(&patient).await;
+    assert_values_without_extras(&fixture, &patient).await;
+}
+
+#[tokio::test]
+async fn a_transaction_that_is_refused_for_an_optional_type_goes_without() {
+    let (mut fixture, patient, _) = Fixture::with_patient().await;
+    fixture.ehr.rule(on("POST", "/fhir").exactly().containing("\"Media\"").status(422));
+    settle_delivered(&mut fixture, 1).await;
+    assert_values_without_extras(&fixture, &patient).await;
+}
+
+#[tokio::test]
+async fn without_conditional_writes_the_values_arrive_once() {
+    for offered in [true, false] {
+        let (mut fixture, patient, _) = Fixture::with_patient().await;
+        fixture.ehr.rule(declares(move |statement| {
+            if !offered {
+                no_transactions(statement);
+            }
+            for resource in statement["rest"][0]["resource"].as_array_mut().unwrap() {
+                for key in ["conditionalCreate", "conditionalUpdate", "conditionalDelete"] {
+                    resource[key] = Value::Null;
+                }
+            }
+        }));
+        settle_delivered(&mut fixture, 1).await;
+        fixture.assert_one_set(&patient).await;
+    }
 }
 
 #[tokio::test]

@@ -301,6 +301,8 @@ pub fn encode(identity: &StudyIdentity, run: RunId, revision: u32, scar: f64) ->
         licence: "CC0-1.0".into(),
         intended_use: IntendedUse::Research,
     }];
+    let picture =
+        Artefact { kind: ArtefactKind::Overlay, name: "bullseye".into(), dicom: None, bytes: b"\x89PNG\r\n".to_vec() };
     bundle(&Facts {
         identity,
         measures: &measures(scar),
@@ -308,7 +310,7 @@ pub fn encode(identity: &StudyIdentity, run: RunId, revision: u32, scar: f64) ->
         input_digest: &InputDigest::of([&identity.study]),
         seg: Some(&seg(identity, revision, &[1])),
         report: None,
-        bullseye: None,
+        bullseye: Some(&picture),
         models: &models,
         provider: "cpu",
         pipeline: &PipelineVersion::of(&["test"]),

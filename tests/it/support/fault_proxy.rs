@@ -74,6 +74,7 @@ pub struct Rule {
     method: Option<&'static str>,
     path: String,
     exact: bool,
+    body: Option<&'static str>,
     skip: usize,
     times: usize,
     action: Action,
@@ -101,19 +102,33 @@ pub struct On {
     method: Option<&'static str>,
     path: String,
     exact: bool,
+    body: Option<&'static str>,
     skip: usize,
     times: usize,
 }
 
 /// Requests whose path and query contain `path`; `method` is `"*"` for any.
 pub fn on(method: &'static str, path: &str) -> On {
-    On { method: (method != "*").then_some(method), path: path.to_owned(), exact: false, skip: 0, times: usize::MAX }
+    On {
+        method: (method != "*").then_some(method),
+        path: path.to_owned(),
+        exact: false,
+        body: None,
+        skip: 0,
+        times: usize::MAX,
+    }
 }
 
 impl On {
     /// Path and query must be equal, not only contain.
     pub fn exactly(mut self) -> Self {
         self.exact = true;
+        self
+    }
+
+    /// Only requests whose body holds this text.
+    pub fn containing(mut self, text: &'static str) -> Self {
+        self.body = Some(text);
         self
     }
 
@@ -131,8 +146,8 @@ impl On {
     }
 
     fn act(self, action: Action) -> Rule {
-        let Self { method, path, exact, skip, times } = self;
-        Rule { method, path, exact, skip, times, action, matched: AtomicUsize::new(0) }
+        let Self { method, path, exact, body, skip, times } = self;
+        Rule { method, path, exact, body, skip, times, action, matched: AtomicUsize::new(0) }
     }
 
     /// Answers with a status and a plain-text body.
@@ -183,9 +198,11 @@ impl On {
 }
 
 impl Rule {
-    fn takes(&self, method: &str, target: &str) -> bool {
-        let matches = if self.exact { target == self.path } else { target.contains(&self.path) };
-        if self.method.is_some_and(|wanted| wanted != method) || !matches {
+    fn takes(&self, request: &Seen) -> bool {
+        let target = &request.target;
+        let matches = if self.exact { *target == self.path } else { target.contains(&self.path) };
+        let holds = self.body.is_none_or(|text| find(&request.body, text.as_bytes()).is_some());
+        if self.method.is_some_and(|wanted| wanted != request.method) || !matches || !holds {
             return false;
         }
         let earlier = self.matched.fetch_add(1, Ordering::SeqCst);
@@ -301,7 +318,7 @@ async fn serve(mut stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
     let Some(request) = read_request(&mut stream).await? else { return Ok(()) };
     let action = {
         let rules = shared.rules.lock().unwrap();
-        rules.iter().find(|rule| rule.takes(&request.method, &request.target)).map(|rule| rule.action.clone())
+        rules.iter().find(|rule| rule.takes(&request)).map(|rule| rule.action.clone())
     };
     let index = {
         let mut seen = shared.seen.lock().unwrap();
