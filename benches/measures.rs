@@ -55,6 +55,7 @@ fn heart(template: &Stack) -> (Stack, Segmentation) {
     stack.slices = slices;
     let segmentation = Segmentation {
         slices: labels,
+        no_reflow: true,
         scar_source: ScarSource::Dense,
         models: vec![],
         provider: "cpu".into(),

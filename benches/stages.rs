@@ -102,6 +102,7 @@ fn large(stack: &Stack) -> (Stack, Segmentation) {
     };
     let segmentation = Segmentation {
         slices: vec![slice; 20],
+        no_reflow: true,
         scar_source: ScarSource::Dense,
         models: vec![],
         provider: "cpu".into(),

@@ -180,7 +180,7 @@ fn beside(
 ) -> Result<Vec<Artefact>, Failure> {
     let mut artefacts = Vec::new();
     if let (true, Some(seg)) = (config.pacs.sr, &seg.dicom) {
-        let facts = encode::sr::Facts { stack, measures, seg, models: &labels.models, context };
+        let facts = encode::sr::Facts { stack, measures, seg, labels, context };
         artefacts.push(encode::sr::encode(&facts)?);
     }
     if config.pacs.result_images {

@@ -52,6 +52,7 @@ pub fn exact(study: &Study) -> Option<(Stack, Segmentation)> {
     };
     let segmentation = Segmentation {
         slices: labels,
+        no_reflow: true,
         scar_source: ScarSource::Dense,
         models: vec![origin(study)],
         provider: "none".to_owned(),

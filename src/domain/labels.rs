@@ -136,6 +136,9 @@ pub struct ModelTiming {
 pub struct Segmentation {
     /// One per slice of the stack.
     pub slices: Vec<SliceLabels>,
+    /// False when no-reflow is withheld: then no pixel is labelled so (what was drawn counts as scar) and no output has a
+    /// place for it, since an empty one would say that none was found.
+    pub no_reflow: bool,
     /// Which scar was used.
     pub scar_source: ScarSource,
     /// The models that took part.
@@ -144,4 +147,14 @@ pub struct Segmentation {
     pub provider: String,
     /// Time per model.
     pub timings: Vec<ModelTiming>,
+}
+
+impl Segmentation {
+    /// The regions that the result speaks of, in the order in which segments are written.
+    pub fn regions(&self) -> &'static [Region] {
+        match self.no_reflow {
+            true => &Region::ALL,
+            false => &[Region::BloodPool, Region::Myocardium, Region::Scar],
+        }
+    }
 }

@@ -213,8 +213,8 @@ pub struct SliceMeasures {
     pub myocardium: Millilitres,
     /// Volume of scar incl. no-reflow.
     pub scar: Millilitres,
-    /// Volume of no-reflow.
-    pub no_reflow: Millilitres,
+    /// Volume of no-reflow; `None` where it is withheld.
+    pub no_reflow: Option<Millilitres>,
 }
 
 /// What the image quality was judged by, from intensities under the labels. PSIR has no meaningful zero: remote

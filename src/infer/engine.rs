@@ -190,6 +190,7 @@ impl Engine {
         let slices = run.slices()?;
         Ok(Segmentation {
             slices,
+            no_reflow: true,
             scar_source: if self.prompted.is_some() { ScarSource::Sam } else { ScarSource::Dense },
             models: self.models(),
             provider: self.provider().to_owned(),

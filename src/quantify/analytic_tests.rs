@@ -142,6 +142,7 @@ impl Heart {
         };
         let segmentation = Segmentation {
             slices: labels,
+            no_reflow: true,
             scar_source: ScarSource::Dense,
             models: vec![],
             provider: "cpu".into(),

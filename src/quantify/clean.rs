@@ -47,6 +47,14 @@ pub(super) fn drop_below_detection_limit(stack: &Stack, labels: &mut Segmentatio
     }
 }
 
+/// Counts no-reflow as plain scar, so that no output shows what the model outlines too poorly to be told.
+pub(super) fn withhold_no_reflow(labels: &mut Segmentation) {
+    labels.no_reflow = false;
+    for slice in &mut labels.slices {
+        slice.labels.mapv_inplace(|label| if Region::NoReflow.contains(label) { Label::Scar as u8 } else { label });
+    }
+}
+
 fn relabel<'a>(labels: &mut Array2<u8>, part: impl Iterator<Item = &'a Pixel>) {
     for (_, row, column) in part {
         if let Some(label) = labels.get_mut((*row, *column)) {

@@ -81,6 +81,7 @@ impl Crop {
         };
         Segmentation {
             slices: labels.slices.iter().map(slice).collect(),
+            no_reflow: labels.no_reflow,
             scar_source: labels.scar_source,
             models: Vec::new(),
             provider: String::new(),
@@ -90,6 +91,7 @@ impl Crop {
 
     /// Puts cleaned labels back; nothing is set outside the window.
     pub(super) fn put_back(&self, cleaned: &Segmentation, labels: &mut Segmentation) {
+        labels.no_reflow = cleaned.no_reflow;
         for (from, to) in cleaned.slices.iter().zip(&mut labels.slices) {
             self.paste(&from.labels, &mut to.labels);
             to.scar_inner.fill(false);

@@ -1,7 +1,6 @@
 //! Volumes and masses: V = sum over slices of area x height, mass = V x 1.05 g/mL, all from unions of labels.
 
 use crate::config;
-use crate::config::NoReflow;
 use crate::domain::labels::{Region, Segmentation, SliceLabels};
 use crate::domain::measures::{
     AbsentReason, ContourSensitivity, Measured, Measures, Quality, QualityGrade, SecondOpinion, Signals, SliceMeasures,
@@ -10,8 +9,8 @@ use crate::domain::segments::Segments;
 use crate::domain::stack::{Slice, Stack, StackFlag};
 use crate::domain::units::{Grams, Millilitres, Percent};
 
-/// Volumes of one slice.
-pub fn volumes(index: usize, slice: &Slice, labels: &SliceLabels) -> SliceMeasures {
+/// Volumes of one slice; `no_reflow` is false where it is withheld.
+fn volumes(index: usize, slice: &Slice, labels: &SliceLabels, no_reflow: bool) -> SliceMeasures {
     let volume = |region| Millilitres(labels.count(region) as f64 * slice.voxel_ml());
     SliceMeasures {
         index,
@@ -20,7 +19,7 @@ pub fn volumes(index: usize, slice: &Slice, labels: &SliceLabels) -> SliceMeasur
         cavity: volume(Region::BloodPool),
         myocardium: volume(Region::Myocardium),
         scar: volume(Region::Scar),
-        no_reflow: volume(Region::NoReflow),
+        no_reflow: no_reflow.then(|| volume(Region::NoReflow)),
     }
 }
 
@@ -37,17 +36,17 @@ pub(super) fn measures(
         .iter()
         .zip(&labels.slices)
         .enumerate()
-        .map(|(index, (slice, labels))| volumes(index, slice, labels))
+        .map(|(index, (slice, drawn))| volumes(index, slice, drawn, labels.no_reflow))
         .filter(|slice| slice.myocardium.0 > 0.0)
         .collect();
     let absent = absent_reason(stack, &slices, &quality);
     let sum = |volume: fn(&SliceMeasures) -> Millilitres| -> Grams {
         slices.iter().map(volume).sum::<Millilitres>().myocardial_mass()
     };
-    let (lv, scar, no_reflow) = (sum(|s| s.myocardium), sum(|s| s.scar), sum(|s| s.no_reflow));
+    let (lv, scar, no_reflow) =
+        (sum(|s| s.myocardium), sum(|s| s.scar), sum(|s| s.no_reflow.unwrap_or(Millilitres(0.0))));
     // None found is withheld too: of a model that overlooks no-reflow, 0 g would be as misleading as any other number.
-    let withheld = settings.no_reflow == NoReflow::Withhold;
-    let no_reflow_absent = absent.or(withheld.then_some(AbsentReason::WithheldForAccuracy));
+    let no_reflow_absent = absent.or((!labels.no_reflow).then_some(AbsentReason::WithheldForAccuracy));
     let give = |reason: Option<AbsentReason>, mass: Grams| reason.map_or(Measured::Value(mass), Measured::Absent);
     let share = |reason: Option<AbsentReason>, part: Grams, whole: Grams| match reason {
         Some(reason) => Measured::Absent(reason),

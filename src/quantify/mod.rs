@@ -16,11 +16,9 @@ mod segments;
 pub mod threshold;
 mod view;
 
-pub use mass::volumes;
-
 use crop::Crop;
 
-use crate::config;
+use crate::config::{self, NoReflow};
 use crate::domain::labels::{Region, Segmentation};
 use crate::domain::measures::{AbsentReason, Measured, Measures, SecondOpinion};
 use crate::domain::stack::Stack;
@@ -53,6 +51,9 @@ fn measure_heart(stack: &Stack, labels: &mut Segmentation, settings: &config::Qu
     clean::drop_small_parts(stack, labels, settings);
     clean::drop_below_detection_limit(stack, labels, settings);
     clean::bound_sensitivity(labels);
+    if settings.no_reflow == NoReflow::Withhold {
+        clean::withhold_no_reflow(labels);
+    }
     if labels.slices.iter().all(|slice| slice.count(Region::Myocardium) == 0) {
         return Err(Failure::rejected(Code::NoMyocardium, ""));
     }

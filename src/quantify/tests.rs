@@ -6,7 +6,7 @@ use super::measure;
 use crate::config;
 use crate::config::tests::defaults;
 use crate::domain::identity::StudyIdentity;
-use crate::domain::labels::{Label, ScarSource, Segmentation, SliceLabels};
+use crate::domain::labels::{Label, Region, ScarSource, Segmentation, SliceLabels};
 use crate::domain::measures::{AbsentReason, Measured, ReviewFlag};
 use crate::domain::stack::{Contrast, Plane, Slice, SourceFrame, Stack, StackFlag};
 use crate::domain::uid::Uid;
@@ -88,7 +88,14 @@ fn stack_of(slices: &[SliceLabels]) -> Stack {
 }
 
 fn segmentation(slices: Vec<SliceLabels>) -> Segmentation {
-    Segmentation { slices, scar_source: ScarSource::Sam, models: vec![], provider: "cpu".into(), timings: vec![] }
+    Segmentation {
+        slices,
+        no_reflow: true,
+        scar_source: ScarSource::Sam,
+        models: vec![],
+        provider: "cpu".into(),
+        timings: vec![],
+    }
 }
 
 fn measured(slices: Vec<SliceLabels>) -> crate::domain::measures::Measures {
@@ -125,6 +132,22 @@ fn a_healthy_heart_has_zero_scar_and_no_share_of_nothing() {
     let shown = measure(&stack_of(&slices), segmentation(slices), &settings).unwrap().1;
     assert_eq!(shown.no_reflow_mass.value().unwrap().0, 0.0);
     assert_eq!(shown.no_reflow_of_scar, Measured::Absent(AbsentReason::NotApplicable));
+}
+
+#[test]
+fn withheld_no_reflow_is_plain_scar_everywhere() {
+    let mut slices = vec![ring(|turn, _| turn < 0.25); 6];
+    let scar = slices[2].labels.iter().filter(|label| **label == Label::Scar as u8).count();
+    slices[2].labels.mapv_inplace(|label| if label == Label::Scar as u8 { Label::NoReflow as u8 } else { label });
+    let (labels, measures) = measure(&stack_of(&slices), segmentation(slices.clone()), &defaults().quantify).unwrap();
+    assert_eq!((labels.slices[2].count(Region::NoReflow), labels.slices[2].count(Region::Scar)), (0, scar));
+    assert!(!labels.regions().contains(&Region::NoReflow));
+    assert!(measures.slices.iter().all(|slice| slice.no_reflow.is_none()));
+    let settings = config::Quantify { no_reflow: config::NoReflow::Show, ..defaults().quantify };
+    let (labels, shown) = measure(&stack_of(&slices), segmentation(slices), &settings).unwrap();
+    assert_eq!(labels.slices[2].count(Region::NoReflow), scar);
+    assert_eq!(shown.scar_mass, measures.scar_mass, "it counts as scar either way");
+    assert!(shown.slices[2].no_reflow.is_some_and(|volume| volume.0 > 0.0));
 }
 
 #[test]

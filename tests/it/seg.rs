@@ -24,17 +24,35 @@ struct Case {
     column: [f64; 3],
     enhanced: bool,
     scar: bool,
+    /// Twice the distance after this slice.
+    gap_after: Option<usize>,
+    no_reflow: bool,
 }
+
+const OBLIQUE: Case = Case {
+    rows: 32,
+    columns: 32,
+    slices: 6,
+    row: [0.6, 0.64, -0.48],
+    column: [0.0, 0.6, 0.8],
+    enhanced: false,
+    scar: true,
+    gap_after: None,
+    no_reflow: true,
+};
 
 impl Case {
     fn stack(&self) -> Stack {
         let normal = scargate::domain::stack::cross(self.row, self.column);
         let series = Uid::derive(&["test-series"]);
+        let place = |index: usize| index + usize::from(self.gap_after.is_some_and(|gap| index > gap));
         let slices = (0..self.slices).map(|index| Slice {
             pixels: Array2::zeros((self.rows, self.columns)),
             valid: None,
             plane: Plane {
-                position_mm: std::array::from_fn(|i| [-80.123456789, 12.5, 33.0][i] + 9.6 * index as f64 * normal[i]),
+                position_mm: std::array::from_fn(|i| {
+                    [-80.123456789, 12.5, 33.0][i] + 9.6 * place(index) as f64 * normal[i]
+                }),
                 row: self.row,
                 column: self.column,
                 spacing_mm: [1.3333333333, 1.25],
@@ -79,7 +97,7 @@ impl Case {
                     _ if index == 0 => Label::Background,
                     radius if radius < 5.0 => Label::Cavity,
                     radius if radius > 9.0 => Label::Background,
-                    _ if self.scar && index == 2 && x > 6.0 && y > 0.0 => Label::NoReflow,
+                    _ if self.no_reflow && self.scar && index == 2 && x > 6.0 && y > 0.0 => Label::NoReflow,
                     _ if self.scar && index % 2 == 0 && x > 2.0 => Label::Scar,
                     _ => Label::Myocardium,
                 };
@@ -105,6 +123,7 @@ impl Case {
         };
         Segmentation {
             slices: slices.collect(),
+            no_reflow: self.no_reflow,
             scar_source: ScarSource::Dense,
             models: vec![model],
             provider: "cpu".into(),
@@ -144,11 +163,11 @@ fn context() -> Context {
 
 fn write_masks(path: &Path, case: &Case, labels: &Segmentation) {
     let mut file = NpyWriter::create(path, "|u1", &[case.slices, case.rows, case.columns]).unwrap();
-    for region in Region::ALL {
+    for region in labels.regions() {
         let bytes: Vec<u8> = labels
             .slices
             .iter()
-            .flat_map(|slice| slice.region(region).into_iter().map(u8::from).collect::<Vec<_>>())
+            .flat_map(|slice| slice.region(*region).into_iter().map(u8::from).collect::<Vec<_>>())
             .collect();
         file.append(1, &bytes).unwrap();
     }
@@ -176,32 +195,32 @@ fn judge(case: &Case) {
     check_seg(&servers, &seg, &more);
 }
 
-const OBLIQUE: ([f64; 3], [f64; 3]) = ([0.6, 0.64, -0.48], [0.0, 0.6, 0.8]);
-
 #[test]
 fn oblique_stack_with_odd_pixel_counts() {
-    judge(&Case { rows: 37, columns: 29, slices: 6, row: OBLIQUE.0, column: OBLIQUE.1, enhanced: false, scar: true });
+    judge(&Case { rows: 37, columns: 29, ..OBLIQUE });
 }
 
 #[test]
 fn flipped_and_permuted_axes() {
-    judge(&Case {
-        rows: 30,
-        columns: 33,
-        slices: 5,
-        row: [0.0, -1.0, 0.0],
-        column: [-1.0, 0.0, 0.0],
-        enhanced: false,
-        scar: true,
-    });
+    judge(&Case { rows: 30, columns: 33, slices: 5, row: [0.0, -1.0, 0.0], column: [-1.0, 0.0, 0.0], ..OBLIQUE });
+}
+
+#[test]
+fn stack_with_a_gap() {
+    judge(&Case { gap_after: Some(2), ..OBLIQUE });
 }
 
 #[test]
 fn enhanced_source_with_frame_numbers() {
-    judge(&Case { rows: 32, columns: 32, slices: 6, row: OBLIQUE.0, column: OBLIQUE.1, enhanced: true, scar: true });
+    judge(&Case { enhanced: true, ..OBLIQUE });
 }
 
 #[test]
 fn scar_free_heart_keeps_its_empty_segments() {
-    judge(&Case { rows: 31, columns: 31, slices: 4, row: OBLIQUE.0, column: OBLIQUE.1, enhanced: false, scar: false });
+    judge(&Case { rows: 31, columns: 31, slices: 4, scar: false, ..OBLIQUE });
+}
+
+#[test]
+fn no_reflow_that_is_withheld_has_no_segment() {
+    judge(&Case { no_reflow: false, ..OBLIQUE });
 }

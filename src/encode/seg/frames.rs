@@ -1,7 +1,7 @@
 //! Frames of a SEG: which (segment, slice) pairs hold pixels, their functional groups, and the packed bits.
 
 use crate::domain::codes;
-use crate::domain::labels::{Region, Segmentation};
+use crate::domain::labels::Segmentation;
 use crate::domain::stack::{Slice, Stack};
 use crate::domain::uid::Uid;
 use crate::encode::dicom::{Object, code, decimals, sequence, text, us};
@@ -20,9 +20,9 @@ pub(super) struct Frame {
 /// Every (segment, slice) with at least one set pixel, by segment, then slice.
 pub(super) fn collect(labels: &Segmentation) -> Vec<Frame> {
     let mut frames = Vec::new();
-    for (region, segment) in Region::ALL.into_iter().zip(1u16..) {
+    for (region, segment) in labels.regions().iter().zip(1u16..) {
         for (slice, slice_labels) in labels.slices.iter().enumerate() {
-            let mask = slice_labels.region(region);
+            let mask = slice_labels.region(*region);
             if mask.iter().any(|set| *set) {
                 frames.push(Frame { segment, slice, mask });
             }

@@ -15,19 +15,21 @@ pub(super) fn common(stack: &Stack, labels: &Segmentation, context: &Context, id
     object::private_scheme(&mut object);
     text(&mut object, tags::FRAME_OF_REFERENCE_UID, VR::UI, stack.frame_of_reference.as_str());
     text(&mut object, tags::POSITION_REFERENCE_INDICATOR, VR::LO, &stack.position_reference_indicator);
-    image(&mut object, stack);
+    image(&mut object, stack, labels);
     let segments =
-        Region::ALL.iter().zip(1u16..).map(|(region, number)| segment(*region, number, stack, labels, context));
+        labels.regions().iter().zip(1u16..).map(|(region, number)| segment(*region, number, stack, labels, context));
     sequence(&mut object, tags::SEGMENT_SEQUENCE, segments.collect());
     references(&mut object, stack);
     object
 }
 
-fn image(object: &mut Object, stack: &Stack) {
+fn image(object: &mut Object, stack: &Stack, labels: &Segmentation) {
     let (rows, columns) = stack.dim();
     texts(object, tags::IMAGE_TYPE, VR::CS, &["DERIVED".into(), "PRIMARY".into()]);
     text(object, tags::CONTENT_LABEL, VR::CS, "LGE_SCAR");
-    text(object, tags::CONTENT_DESCRIPTION, VR::LO, "LV blood pool, myocardium, scar, no-reflow; not verified");
+    let no_reflow = if labels.no_reflow { ", no-reflow" } else { "" };
+    let description = format!("LV blood pool, myocardium, scar{no_reflow}; not verified");
+    text(object, tags::CONTENT_DESCRIPTION, VR::LO, description);
     empty(object, tags::CONTENT_CREATOR_NAME, VR::PN);
     us(object, tags::SAMPLES_PER_PIXEL, 1);
     text(object, tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "MONOCHROME2");

@@ -31,23 +31,21 @@ fn percent(name: Code, value: Measured<Percent>) -> Row {
 /// All groups, whole ventricle first, then place by place.
 pub(super) fn all(facts: &Facts<'_>) -> Vec<Object> {
     let measures = facts.measures;
-    let mut groups = vec![
-        region(facts, Region::Myocardium, vec![grams(codes::MASS, measures.lv_mass)]),
-        region(
-            facts,
-            Region::Scar,
-            vec![grams(codes::MASS, measures.scar_mass), percent(codes::SCAR_BURDEN, measures.burden)],
-        ),
-        region(
-            facts,
-            Region::NoReflow,
-            vec![
-                grams(codes::MASS, measures.no_reflow_mass),
-                percent(codes::NO_REFLOW_OF_LV, measures.no_reflow_of_myocardium),
-                percent(codes::NO_REFLOW_OF_SCAR, measures.no_reflow_of_scar),
-            ],
-        ),
+    let mut scar = vec![grams(codes::MASS, measures.scar_mass), percent(codes::SCAR_BURDEN, measures.burden)];
+    let no_reflow = vec![
+        grams(codes::MASS, measures.no_reflow_mass),
+        percent(codes::NO_REFLOW_OF_LV, measures.no_reflow_of_myocardium),
+        percent(codes::NO_REFLOW_OF_SCAR, measures.no_reflow_of_scar),
     ];
+    let mut groups = vec![region(facts, Region::Myocardium, vec![grams(codes::MASS, measures.lv_mass)])];
+    if facts.labels.no_reflow {
+        groups.extend([region(facts, Region::Scar, scar), region(facts, Region::NoReflow, no_reflow)]);
+    } else {
+        // There is no segment to refer to: that it is withheld is said beside the scar that it counts as.
+        let named = grams(codes::NO_REFLOW_MASS, measures.no_reflow_mass);
+        scar.extend(no_reflow.into_iter().skip(1).chain([named]));
+        groups.push(region(facts, Region::Scar, scar));
+    }
     let places = measures.segments.segments.iter().zip(codes::AHA_SEGMENTS);
     groups.extend(places.filter_map(|(segment, site)| aha(facts, segment, site)));
     groups
@@ -124,7 +122,7 @@ fn algorithm(facts: &Facts<'_>) -> Vec<Object> {
         modifier(codes::ALGORITHM_NAME, MANUFACTURER),
         modifier(codes::ALGORITHM_VERSION, env!("CARGO_PKG_VERSION")),
     ];
-    items.extend(model_texts(facts.models).iter().map(|text| modifier(codes::ALGORITHM_PARAMETERS, text)));
+    items.extend(model_texts(&facts.labels.models).iter().map(|text| modifier(codes::ALGORITHM_PARAMETERS, text)));
     let density = format!("myocardial density {} g/mL", crate::domain::units::MYOCARDIAL_DENSITY_G_PER_ML);
     items.push(modifier(codes::ALGORITHM_PARAMETERS, &density));
     items

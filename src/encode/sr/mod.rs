@@ -8,8 +8,9 @@ use super::dicom::{Object, empty, sequence, text};
 use super::object::{self, Context, MANUFACTURER, MODEL_NAME, Series};
 use crate::domain::artefact::{Artefact, ArtefactKind, DicomIdentity};
 use crate::domain::codes::{self, Code};
+use crate::domain::labels::Segmentation;
 use crate::domain::measures::{Measured, Measures, QualityGrade};
-use crate::domain::provenance::{ModelRef, use_notice};
+use crate::domain::provenance::use_notice;
 use crate::domain::stack::Stack;
 use crate::domain::uid::Uid;
 use dicom_core::VR;
@@ -28,8 +29,8 @@ pub struct Facts<'a> {
     pub measures: &'a Measures,
     /// The segmentation that the numbers are of.
     pub seg: &'a DicomIdentity,
-    /// Models that took part.
-    pub models: &'a [ModelRef],
+    /// What was drawn, and by which models.
+    pub labels: &'a Segmentation,
     /// What else the bytes depend on.
     pub context: &'a Context,
 }
@@ -124,7 +125,7 @@ fn evaluations(facts: &Facts<'_>) -> Vec<Object> {
     items.extend(quality.reasons.iter().map(|reason| comment(&format!("Image quality: {reason}"))));
     items.extend(facts.measures.review_flags.iter().map(|flag| comment(&format!("For review: {}", flag.text()))));
     items.extend(places(facts.measures).map(|text| comment(&text)));
-    items.push(comment(use_notice(facts.models)));
+    items.push(comment(use_notice(&facts.labels.models)));
     items
 }
 
