@@ -9,7 +9,8 @@ case "${1:-}" in
 usage: scripts/install.sh
 
 Installs: Debian packages (PostgreSQL, RabbitMQ, Orthanc with DICOMweb, DICOM tools, build tools),
-a Python venv with pinned packages, and the pinned ONNX Runtime library. Checks the Rust toolchain.
+a Python venv with pinned packages, Node with the pinned packages of scripts/cornerstone (a test reads our SEG as web
+viewers do), and the pinned ONNX Runtime library. Checks the Rust toolchain.
 Everything that is not a Debian package goes under .scargate/ (SCARGATE_TOOLS overrides).
 HELP
     exit 0 ;;
@@ -48,10 +49,12 @@ install_packages() {
 
 step_packages() {
   local wanted="build-essential ca-certificates cmake curl dcmtk dicom3tools nginx-light openssl orthanc orthanc-dicomweb pkg-config procps python3-venv rabbitmq-server util-linux"
+  have node || wanted="$wanted nodejs"
+  have npm || wanted="$wanted npm"
   compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || wanted="$wanted postgresql"
   if ! have dpkg-query; then
     local missing="" tool
-    for tool in cc cmake curl openssl setpriv flock nginx dciodvfy dcmdump Orthanc rabbitmq-server; do have $tool || missing="$missing $tool"; done
+    for tool in cc cmake curl openssl setpriv flock nginx dciodvfy dcmdump Orthanc rabbitmq-server node npm; do have $tool || missing="$missing $tool"; done
     [ -z "$missing" ] || die packages "not a Debian-like system, and these programs are missing:$missing. Install them and run this again."
     say packages "not a Debian-like system; the programs are there"
     return
@@ -85,6 +88,21 @@ step_python() {
   echo "$stamp" > "$venv/.stamp"
 }
 
+step_node() {
+  local from=$ROOT/scripts/cornerstone to=$TOOLS/cornerstone stamp
+  # The hooks that resolve.mjs registers came with Node 18.19 and 20.6.
+  node -e 'process.exit(require("module").register ? 0 : 1)' || die node "Node 18.19, 20.6 or later is needed, not $(node --version 2>&1)"
+  stamp="$(node --version) $(sha256sum < "$from/package-lock.json" | cut -c1-64)"
+  if [ "$(cat "$to/.stamp" 2>/dev/null)" = "$stamp" ]; then say node "already there"; return; fi
+  say node "installing the packages of scripts/cornerstone with Node $(node --version)"
+  rm -rf "$to"
+  mkdir -p "$to"
+  cp "$from/package.json" "$from/package-lock.json" "$from/.npmrc" "$to/"
+  (cd "$to" && npm ci) >"$STATE/npm.log" 2>&1 \
+    || { tail -n 12 "$STATE/npm.log" >&2; die node "npm ci failed; the end of $STATE/npm.log is above"; }
+  echo "$stamp" > "$to/.stamp"
+}
+
 step_rust() {
   local need found
   need=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$ROOT/Cargo.toml" | head -n 1)
@@ -104,5 +122,6 @@ step_rust() {
 mkdir -p "$TOOLS" "$STATE"
 step_packages
 step_python
+step_node
 "$ROOT/scripts/onnxruntime.sh"
 step_rust
