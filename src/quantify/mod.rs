@@ -73,13 +73,14 @@ fn measure_heart(stack: &Stack, labels: &mut Segmentation, settings: &config::Qu
 
 /// Scar mass by thresholds, where the model found scar: without that gate they find some in every healthy heart.
 fn second_opinion(stack: &Stack, labels: &Segmentation, scar: Measured<Grams>) -> SecondOpinion {
-    let by = |rule| match (scar.reason(), scar.value()) {
-        (Some(reason), _) => Measured::Absent(reason),
-        (_, Some(mass)) if mass.0 > 0.0 => threshold::segment(stack, labels, rule)
-            .map_or(Measured::Absent(AbsentReason::NotApplicable), |found| {
-                Measured::Value(threshold::mass(stack, &found.masks))
-            }),
-        _ => Measured::Absent(AbsentReason::NotApplicable),
+    let none = Measured::Absent(scar.reason().unwrap_or(AbsentReason::NotApplicable));
+    if scar.value().is_none_or(|mass| mass.0 <= 0.0) {
+        return SecondOpinion { fwhm: none, five_sd: none };
+    }
+    let wall = threshold::Wall::of(stack, labels);
+    let by = |rule| {
+        let found = wall.as_ref().and_then(|wall| wall.scar(rule));
+        found.map_or(none, |found| Measured::Value(threshold::mass(stack, &found.masks)))
     };
     SecondOpinion { fwhm: by(threshold::Threshold::Fwhm), five_sd: by(threshold::Threshold::Sd(5.0)) }
 }

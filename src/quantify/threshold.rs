@@ -10,7 +10,7 @@
 use crate::domain::labels::{Label, Region, Segmentation};
 use crate::domain::stack::Stack;
 use crate::domain::units::{Grams, Millilitres};
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView2};
 
 /// Smoothing before any threshold, px.
 const SMOOTH_PX: f64 = 0.7;
@@ -60,20 +60,29 @@ pub struct Thresholded {
     pub masks: Vec<Array2<bool>>,
 }
 
-/// Finds scar in the wall of a segmentation. `None` without a wall, without a remote whose intensities vary, and when Otsu's
-/// two classes are not scar and remote.
-pub fn segment(stack: &Stack, labels: &Segmentation, rule: Threshold) -> Option<Thresholded> {
-    let slices: Vec<WallSlice> = stack
-        .slices
-        .iter()
-        .zip(&labels.slices)
-        .map(|(slice, labels)| WallSlice::new(&slice.pixels, &labels.labels))
-        .collect();
-    let remote = remote(&slices)?;
-    let wall: Vec<f64> = slices.iter().flat_map(WallSlice::values).collect();
-    let level = level(rule, &wall, remote)?;
-    let masks = slices.iter().map(|slice| slice.above(level)).collect();
-    Some(Thresholded { level, remote, masks })
+/// The wall of a segmentation with its remote myocardium, which any number of rules can be asked about.
+pub struct Wall<'a> {
+    slices: Vec<WallSlice<'a>>,
+    remote: Remote,
+}
+
+impl<'a> Wall<'a> {
+    /// `None` without a wall, and without a remote whose intensities vary.
+    pub fn of(stack: &Stack, labels: &'a Segmentation) -> Option<Self> {
+        let pairs = stack.slices.iter().zip(&labels.slices);
+        let slices: Vec<WallSlice> =
+            pairs.map(|(slice, labels)| WallSlice::new(&slice.pixels, &labels.labels)).collect();
+        let remote = remote(&slices)?;
+        Some(Self { slices, remote })
+    }
+
+    /// Scar by a rule; `None` when Otsu's two classes are not scar and remote.
+    pub fn scar(&self, rule: Threshold) -> Option<Thresholded> {
+        let values: Vec<f64> = self.slices.iter().flat_map(WallSlice::values).collect();
+        let level = level(rule, &values, self.remote)?;
+        let masks = self.slices.iter().map(|slice| slice.above(level)).collect();
+        Some(Thresholded { level, remote: self.remote, masks })
+    }
 }
 
 /// Mass of masks on a stack.
@@ -114,11 +123,11 @@ pub fn level(rule: Threshold, wall: &[f64], remote: Remote) -> Option<f64> {
 
 /// Quantile with linear interpolation.
 fn quantile(values: &[f64], q: f64) -> Option<f64> {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let place = q * sorted.len().checked_sub(1)? as f64;
-    let (low, high) = (*sorted.get(place.floor() as usize)?, *sorted.get(place.ceil() as usize)?);
-    Some(low + (high - low) * place.fract())
+    let place = q * values.len().checked_sub(1)? as f64;
+    let mut values = values.to_vec();
+    let (_, low, above) = values.select_nth_unstable_by(place.floor() as usize, f64::total_cmp);
+    let high = above.iter().copied().min_by(f64::total_cmp).unwrap_or(*low);
+    Some(*low + (high - *low) * place.fract())
 }
 
 /// Otsu's split of some values.
@@ -155,42 +164,43 @@ fn otsu(values: &[f64]) -> Option<Split> {
     best.map(|(_, split)| split)
 }
 
-/// Smoothed pixels and labels of a slice, and the centre that angles are counted about.
+/// The wall of a slice: smoothed pixels under the labels, and the centre that angles are counted about.
 struct WallSlice<'a> {
-    pixels: Array2<f64>,
     labels: &'a Array2<u8>,
+    wall: Vec<(Pixel, f64)>,
     centre: Option<(f64, f64)>,
 }
+
+/// (row, column).
+type Pixel = (usize, usize);
 
 impl<'a> WallSlice<'a> {
     fn new(pixels: &Array2<f32>, labels: &'a Array2<u8>) -> Self {
         let centre = centroid(labels, |label| label != Label::Background as u8);
-        Self { pixels: smooth(pixels), labels, centre }
-    }
-
-    fn wall(&self) -> impl Iterator<Item = ((usize, usize), f64)> {
-        let of_wall = |(_, label): &((usize, usize), &u8)| Region::Myocardium.contains(**label);
-        self.labels.indexed_iter().filter(of_wall).filter_map(|(at, _)| Some((at, *self.pixels.get(at)?)))
+        let smoothed = if centre.is_some() { smooth(pixels) } else { Array2::zeros((0, 0)) };
+        let of_wall = smoothed.indexed_iter().zip(labels).filter(|(_, label)| Region::Myocardium.contains(**label));
+        let wall = of_wall.map(|((at, value), _)| (at, *value)).collect();
+        Self { labels, wall, centre }
     }
 
     fn values(&self) -> impl Iterator<Item = f64> {
-        self.wall().map(|(_, value)| value)
+        self.wall.iter().map(|(_, value)| *value)
     }
 
     /// (angle in degrees, value) of the wall's pixels that are not at its borders.
     fn core(&self) -> Vec<(usize, f64)> {
         let Some((row, column)) = self.centre else { return Vec::new() };
-        let polar = |(r, c): (usize, usize)| {
-            let (y, x) = (r as f64 - row, c as f64 - column);
-            ((y.atan2(x).to_degrees().rem_euclid(360.0) as usize).min(359), x.hypot(y))
+        let polar = |((r, c), value): &(Pixel, f64)| {
+            let (y, x) = (*r as f64 - row, *c as f64 - column);
+            ((y.atan2(x).to_degrees().rem_euclid(360.0) as usize).min(359), x.hypot(y), *value)
         };
+        let wall: Vec<(usize, f64, f64)> = self.wall.iter().map(polar).collect();
         // Inner and outer border by direction, 5 degrees each.
         let mut borders = [(f64::INFINITY, 0.0f64); 72];
-        for (at, _) in self.wall() {
-            let (angle, radius) = polar(at);
+        for (angle, radius, _) in &wall {
             if let Some((inner, outer)) = borders.get_mut(angle / 5) {
-                *inner = inner.min(radius);
-                *outer = outer.max(radius);
+                *inner = inner.min(*radius);
+                *outer = outer.max(*radius);
             }
         }
         let inside = |angle: usize, radius: f64| {
@@ -199,21 +209,17 @@ impl<'a> WallSlice<'a> {
                 (BORDER..=1.0 - BORDER).contains(&depth)
             })
         };
-        self.wall()
-            .map(|(at, value)| (polar(at), value))
-            .filter(|((a, r), _)| inside(*a, *r))
-            .map(|((a, _), v)| (a, v))
-            .collect()
+        wall.into_iter().filter(|(a, r, _)| inside(*a, *r)).map(|(a, _, value)| (a, value)).collect()
     }
 
     fn above(&self, level: f64) -> Array2<bool> {
         let mut mask = Array2::from_elem(self.labels.dim(), false);
-        for (at, value) in self.wall() {
-            if let Some(set) = mask.get_mut(at) {
-                *set = value > level;
+        for (at, value) in &self.wall {
+            if let Some(set) = mask.get_mut(*at) {
+                *set = *value > level;
             }
         }
-        fill_holes(&mut mask, self.labels);
+        fill_holes(&mut mask, self.labels, self.wall.iter().map(|(at, _)| *at));
         mask
     }
 }
@@ -252,31 +258,35 @@ fn sector(core: &[Vec<(usize, f64)>], from: usize) -> Option<Remote> {
 
 /// Gaussian smoothing, separable, cut at four SD, mirrored at the border (as `scipy.ndimage.gaussian_filter`).
 fn smooth(pixels: &Array2<f32>) -> Array2<f64> {
+    let across = smooth_columns(pixels.mapv(f64::from).reversed_axes().view());
+    smooth_columns(across.t())
+}
+
+fn smooth_columns(pixels: ArrayView2<'_, f64>) -> Array2<f64> {
     let radius = (4.0 * SMOOTH_PX + 0.5) as isize;
     let weights: Vec<(isize, f64)> =
         (-radius..=radius).map(|i| (i, (-0.5 * (i as f64 / SMOOTH_PX).powi(2)).exp())).collect();
     let total: f64 = weights.iter().map(|(_, weight)| weight).sum();
-    let mirrored = |at: isize, size: usize| -> usize {
-        let size = size as isize;
+    let size = pixels.nrows() as isize;
+    let mirrored = |at: isize| -> usize {
         let at = at.rem_euclid(2 * size);
         (if at < size { at } else { 2 * size - 1 - at }) as usize
     };
-    let (rows, columns) = pixels.dim();
-    let sum = |get: &dyn Fn(isize) -> f64| weights.iter().map(|(i, weight)| weight * get(*i)).sum::<f64>() / total;
-    let across = Array2::from_shape_fn((rows, columns), |(r, c)| {
-        sum(&|i| pixels.get((r, mirrored(c as isize + i, columns))).map_or(0.0, |v| f64::from(*v)))
-    });
-    Array2::from_shape_fn((rows, columns), |(r, c)| {
-        sum(&|i| across.get((mirrored(r as isize + i, rows), c)).copied().unwrap_or(0.0))
-    })
+    let mut smoothed = Array2::zeros(pixels.dim());
+    for (at, mut row) in (0..).zip(smoothed.rows_mut()) {
+        for (i, weight) in &weights {
+            row.scaled_add(*weight, &pixels.row(mirrored(at + i)));
+        }
+        row /= total;
+    }
+    smoothed
 }
 
 /// Adds dark cores: 4-connected parts of the wall without scar whose outline touches only scar and cavity, at least 75 %
 /// of it scar.
-fn fill_holes(mask: &mut Array2<bool>, labels: &Array2<u8>) {
+fn fill_holes(mask: &mut Array2<bool>, labels: &Array2<u8>, starts: impl Iterator<Item = Pixel>) {
     let mut seen = mask.clone();
-    let wall = |at: (usize, usize)| labels.get(at).is_some_and(|label| Region::Myocardium.contains(*label));
-    let starts: Vec<(usize, usize)> = labels.indexed_iter().map(|(at, _)| at).filter(|at| wall(*at)).collect();
+    let wall = |at: Pixel| labels.get(at).is_some_and(|label| Region::Myocardium.contains(*label));
     for start in starts {
         if seen.get(start) != Some(&false) {
             continue;

@@ -166,7 +166,7 @@ fn masks(
     }
     let labels = match way.rule {
         None => labels.clone(),
-        Some(rule) => match threshold::segment(stack, labels, rule) {
+        Some(rule) => match threshold::Wall::of(stack, labels).and_then(|wall| wall.scar(rule)) {
             Some(found) => threshold::with_scar(labels, &found.masks),
             // No second class of intensities: no scar.
             None => threshold::with_scar(labels, &none(labels)),
