@@ -46,13 +46,16 @@ pub(super) struct Chords {
 impl Chords {
     /// Lays `count` chords: on the centreline, or from the centre where the centreline is not sound.
     pub(super) fn of(view: &View, ring: &Ring, basis: &Basis, count: usize) -> Self {
-        let radial = radial(view, ring, basis, count * RAYS);
-        let valid = |rays: &[Ray]| rays.iter().filter(|ray| ray.share.is_some()).count() as f64;
-        let centreline = centreline(view, ring, basis, count * RAYS)
-            .filter(|rays| valid(rays) >= valid(&radial) - MAX_LOSS * (count * RAYS) as f64);
-        match centreline {
+        let radial = || radial(view, ring, basis, count * RAYS);
+        let lost = |rays: &[Ray]| rays.iter().filter(|ray| ray.share.is_none()).count() as f64;
+        // Radial chords are laid only where they could win: they may lose some rays themselves.
+        let sound = |rays: &Vec<Ray>| {
+            let excess = lost(rays) - MAX_LOSS * (count * RAYS) as f64;
+            excess <= 0.0 || excess <= lost(&radial())
+        };
+        match centreline(view, ring, basis, count * RAYS).filter(sound) {
             Some(rays) => Self { method: ChordMethod::Centreline, rays },
-            None => Self { method: ChordMethod::Radial, rays: radial },
+            None => Self { method: ChordMethod::Radial, rays: radial() },
         }
     }
 }
@@ -99,14 +102,16 @@ fn centreline(view: &View, ring: &Ring, basis: &Basis, count: usize) -> Option<V
 /// Where a ray from `start` first meets an outline. It may start on the wrong side by the width of the smoothing.
 fn nearest_crossing(outline: &Outline, start: Point, direction: Point) -> Option<Point> {
     const SLACK_MM: f64 = 1.0;
+    let leftward = |point: Point| cross2(direction, minus(point, start)) > 0.0;
     let mut nearest: Option<f64> = None;
+    let mut from = outline.points.first().is_some_and(|point| leftward(*point));
     for (a, b) in outline.sides() {
-        let (a, side) = (minus(a, start), minus(b, a));
-        let (from, to) = (cross2(direction, a), cross2(direction, minus(b, start)));
-        if (from > 0.0) == (to > 0.0) {
+        let to = leftward(b);
+        if std::mem::replace(&mut from, to) == to {
             continue;
         }
-        let distance = cross2(a, side) / cross2(direction, side);
+        let side = minus(b, a);
+        let distance = cross2(minus(a, start), side) / cross2(direction, side);
         if distance > -SLACK_MM && nearest.is_none_or(|old| distance.abs() < old.abs()) {
             nearest = Some(distance);
         }

@@ -5,7 +5,7 @@ use crate::config;
 use crate::domain::labels::{Label, Region, Segmentation};
 use crate::domain::stack::Stack;
 use crate::domain::units::Millilitres;
-use ndarray::Array2;
+use ndarray::{Array2, Axis};
 
 const MIN_PIXELS: usize = 3;
 
@@ -84,8 +84,12 @@ pub(super) fn bound_sensitivity(labels: &mut Segmentation) {
 
 /// Grows a mask by one pixel in the four directions.
 pub(super) fn dilate(mask: &Array2<bool>) -> Array2<bool> {
-    Array2::from_shape_fn(mask.dim(), |(r, c)| {
-        let at = |r: usize, c: usize| mask.get((r, c)) == Some(&true);
-        at(r, c) || at(r + 1, c) || at(r, c + 1) || at(r.wrapping_sub(1), c) || at(r, c.wrapping_sub(1))
-    })
+    let mut grown = mask.clone();
+    for axis in [Axis(0), Axis(1)] {
+        let count = mask.len_of(axis);
+        for (from, to) in (1..count).flat_map(|at| [(at - 1, at), (at, at - 1)]) {
+            grown.index_axis_mut(axis, to).zip_mut_with(&mask.index_axis(axis, from), |grown, set| *grown |= set);
+        }
+    }
+    grown
 }

@@ -32,7 +32,7 @@ pub(super) fn between(a: Point, b: Point, t: f64) -> Point {
 impl Outline {
     /// Sides, each from its point to the next.
     pub(super) fn sides(&self) -> impl Iterator<Item = (Point, Point)> {
-        let next = self.points.iter().cycle().skip(1);
+        let next = self.points.iter().skip(1).chain(self.points.first());
         self.points.iter().copied().zip(next.copied())
     }
 
@@ -127,8 +127,10 @@ pub(super) fn outlines(mask: &Array2<bool>, spacing: [f64; 2]) -> Vec<Outline> {
     let width = columns + 2;
     let mut next = vec![usize::MAX; 2 * (rows + 2) * width];
     for r in 0..=rows {
+        let mut corners = [false; 4];
         for c in 0..=columns {
-            let corners = [inside(r, c), inside(r, c + 1), inside(r + 1, c + 1), inside(r + 1, c)];
+            // What was right is left.
+            corners = [corners[1], inside(r, c + 1), inside(r + 1, c + 1), corners[2]];
             let edges =
                 [edge(width, r, c, 0), edge(width, r, c + 1, 1), edge(width, r + 1, c, 0), edge(width, r, c, 1)];
             for (from, to) in steps(corners) {

@@ -115,11 +115,12 @@ fn crossings(
 ) -> Vec<Option<f64>> {
     let mut found: Vec<Option<f64>> = vec![None; count];
     let step = angle_of(1, count);
+    let mut next = outline.points.first().map_or(0.0, |point| basis.angle(minus(*point, centre)));
     for (a, b) in outline.sides() {
         let (a, b) = (minus(a, centre), minus(b, centre));
-        let from = basis.angle(a);
+        let from = std::mem::replace(&mut next, basis.angle(b));
         // The way round that is shorter than half a turn.
-        let sweep = wrap(basis.angle(b) - from);
+        let sweep = wrap(next - from);
         let (low, high) = if sweep < 0.0 { (from + sweep, from) } else { (from, from + sweep) };
         for k in (low / step).ceil() as i64..=(high / step).floor() as i64 {
             let direction = basis.direction(k as f64 * step);
