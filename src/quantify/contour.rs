@@ -104,18 +104,20 @@ impl Outline {
 }
 
 fn gaussian(points: &[Point], sigma: f64) -> Vec<Point> {
-    let n = points.len() as isize;
-    let reach = ((3.0 * sigma).ceil() as isize).min(n / 2);
-    let weights: Vec<f64> = (-reach..=reach).map(|k| (-0.5 * (k as f64 / sigma.max(1e-9)).powi(2)).exp()).collect();
+    let n = points.len();
+    let reach = ((3.0 * sigma).ceil() as usize).min(n / 2);
+    let offsets = (0..=2 * reach).map(|k| k as f64 - reach as f64);
+    let weights: Vec<f64> = offsets.map(|offset| (-0.5 * (offset / sigma.max(1e-9)).powi(2)).exp()).collect();
     let total: f64 = weights.iter().sum();
-    (0..n)
-        .map(|i| {
-            let near = (-reach..=reach)
-                .zip(&weights)
-                .filter_map(|(k, w)| points.get((i + k).rem_euclid(n.max(1)) as usize).map(|p| (p, w / total)));
-            near.fold([0.0; 2], |[x, y], (p, w)| [x + w * p[0], y + w * p[1]])
-        })
-        .collect()
+    let weights: Vec<f64> = weights.into_iter().map(|weight| weight / total).collect();
+    // Laid out once around, so that the windows of the first and the last point are whole.
+    let around: Vec<Point> = points.iter().cycle().skip(n - reach).take(n + 2 * reach).copied().collect();
+    let mean = |near: &[Point]| {
+        near.iter()
+            .zip(&weights)
+            .fold([0.0; 2], |[x, y], (point, weight)| [x + weight * point[0], y + weight * point[1]])
+    };
+    around.windows(weights.len()).map(mean).collect()
 }
 
 /// All outlines of a mask, outer ones with positive area and holes with negative; diagonal neighbours belong together.

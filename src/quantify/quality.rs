@@ -49,14 +49,19 @@ impl Stats {
 impl Intensities {
     /// Statistics of cavity, non-enhanced myocardium and enhanced myocardium.
     pub(super) fn of(stack: &Stack, labels: &Segmentation) -> Self {
-        let collect = |wanted: Label| {
-            let slices = stack.slices.iter().zip(&labels.slices);
-            let values = slices.flat_map(|(slice, labels)| slice.pixels.iter().zip(labels.labels.iter()));
-            let values: Vec<f64> =
-                values.filter(|(_, label)| **label == wanted as u8).map(|(value, _)| f64::from(*value)).collect();
-            Stats::of(&values)
-        };
-        Self { cavity: collect(Label::Cavity), remote: collect(Label::Myocardium), scar: collect(Label::Scar) }
+        let (mut cavity, mut remote, mut scar) = (Vec::new(), Vec::new(), Vec::new());
+        for (slice, labels) in stack.slices.iter().zip(&labels.slices) {
+            for (value, label) in slice.pixels.iter().zip(&labels.labels) {
+                let tissue = match Label::from_u8(*label) {
+                    Some(Label::Cavity) => &mut cavity,
+                    Some(Label::Myocardium) => &mut remote,
+                    Some(Label::Scar) => &mut scar,
+                    _ => continue,
+                };
+                tissue.push(f64::from(*value));
+            }
+        }
+        Self { cavity: Stats::of(&cavity), remote: Stats::of(&remote), scar: Stats::of(&scar) }
     }
 
     /// Refuses a stack whose cavity, or enhanced scar, is darker than its remote myocardium.
