@@ -48,13 +48,13 @@ install_packages() {
 }
 
 step_packages() {
-  local wanted="build-essential ca-certificates cmake curl dcmtk dicom3tools nginx-light openssl orthanc orthanc-dicomweb pkg-config procps python3-venv rabbitmq-server util-linux"
+  local wanted="build-essential ca-certificates cmake curl dcmtk dicom3tools nginx-light openssl orthanc orthanc-dicomweb pkg-config poppler-utils procps python3-venv rabbitmq-server util-linux"
   have node || wanted="$wanted nodejs"
   have npm || wanted="$wanted npm"
   compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || wanted="$wanted postgresql"
   if ! have dpkg-query; then
     local missing="" tool
-    for tool in cc cmake curl openssl setpriv flock nginx dciodvfy dcmdump Orthanc rabbitmq-server node npm; do have $tool || missing="$missing $tool"; done
+    for tool in cc cmake curl openssl setpriv flock nginx dciodvfy dcmdump pdftotext Orthanc rabbitmq-server node npm; do have $tool || missing="$missing $tool"; done
     [ -z "$missing" ] || die packages "not a Debian-like system, and these programs are missing:$missing. Install them and run this again."
     say packages "not a Debian-like system; the programs are there"
     return
