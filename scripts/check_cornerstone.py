@@ -48,8 +48,10 @@ def layers(out: pathlib.Path) -> tuple[np.ndarray, dict]:
 def highdicom_masks(seg: pathlib.Path, about: dict) -> np.ndarray:
     """highdicom's masks [segment, image, row, column] in the order of Cornerstone's images."""
     instances = [image["instance"] for image in about["images"]]
-    multiframe = len(set(instances)) == 1 and len(instances) > 1
-    return check_seg.pixels(check_seg.read(seg), instances, len(instances) if multiframe else None)
+    if len(set(instances)) == len(instances):
+        return check_seg.pixels(check_seg.read(seg), instances, None)
+    order = [image["frame"] - 1 for image in about["images"]]
+    return check_seg.pixels(check_seg.read(seg), instances, len(order))[:, order]
 
 
 def voxel_findings(found: np.ndarray, about: dict, wanted: np.ndarray) -> list[str]:
@@ -67,20 +69,19 @@ def exported_map(path: pathlib.Path, about: dict) -> tuple[np.ndarray, bool]:
     ds = pydicom.dcmread(path)
     bits = np.unpackbits(np.frombuffer(ds.PixelData, dtype=np.uint8), bitorder="little")
     frames = bits[: ds.NumberOfFrames * ds.Rows * ds.Columns].reshape(ds.NumberOfFrames, ds.Rows, ds.Columns)
-    place = {image["instance"]: k for k, image in enumerate(about["images"])}
+    positions = np.array([image["position"] for image in about["images"]])
     flat, count = np.zeros((2, *about["shape"][1:]), dtype=np.uint8)
     for frame, item in zip(frames, ds.PerFrameFunctionalGroupsSequence, strict=True):
-        here = place[item.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID]
+        # By place, not by ReferencedFrameNumber: the adapters number frames in their own order.
+        here = np.linalg.norm(positions - np.array(item.PlanePositionSequence[0].ImagePositionPatient, dtype=float), axis=1).argmin()
         flat[here] = np.maximum(flat[here], frame * check_seg.frame_segment(item))
         count[here] += frame
     return flat, bool((count > 1).any())
 
 
 def flattened(out: pathlib.Path, about: dict) -> tuple[np.ndarray, list[str]]:
-    """The label map without overlaps as exported (of a multi-frame source: as loaded, nothing can be exported), and objections."""
+    """The label map without overlaps as exported, and where it is not what was exported."""
     held = np.fromfile(out / "flat.bin", dtype=np.uint8).reshape(about["shape"][1:])
-    if not (out / "flattened.dcm").exists():
-        return held, []
     flat, overlap = exported_map(out / "flattened.dcm", about)
     found = ["flattened: segments overlap"] if overlap else []
     return flat, found + ([] if np.array_equal(flat, held) else ["flattened: the export differs from what was exported"])

@@ -82,16 +82,23 @@ def segment_findings(report: highdicom.sr.Comprehensive3DSR, seg: pydicom.Datase
     return found
 
 
+def dcmqi_findings(path: pathlib.Path, report: highdicom.sr.Comprehensive3DSR) -> list[str]:
+    """Objections of tid1500reader, and other measurement groups than those that highdicom finds, or fewer numbers in them."""
+    with tempfile.TemporaryDirectory() as folder:
+        written = pathlib.Path(folder) / "sr.json"
+        refused = run(str(pathlib.Path(sys.executable).parent / "tid1500reader"), "--inputDICOM", path, "--outputMetadata", written)
+        if refused:
+            return [refused]
+        theirs = [len(group.get("measurementItems", [])) for group in json.loads(written.read_text()).get("Measurements", [])]
+    groups = [*report.content.get_volumetric_roi_measurement_groups(), *report.content.get_image_measurement_groups()]
+    wanted = [len(group.get_measurements()) for group in groups]
+    return [] if theirs == wanted and wanted else [f"tid1500reader: numbers by group {theirs}, highdicom {wanted}"]
+
+
 def sr_findings(path: pathlib.Path, args: argparse.Namespace) -> list[str]:
     """What three readers and the measures object to."""
     report = highdicom.sr.srread(path)
-    found = [run("dsrdump", path)]
-    with tempfile.TemporaryDirectory() as folder:
-        reader = pathlib.Path(sys.executable).parent / "tid1500reader"
-        found.append(run(reader, "--inputDICOM", path, "--outputMetadata", pathlib.Path(folder) / "sr.json"))
-        groups = json.loads((pathlib.Path(folder) / "sr.json").read_text()).get("Measurements", []) if not found[-1] else []
-    if not found[-1] and len(groups) < 3:
-        found.append(f"tid1500reader: {len(groups)} measurement groups")
+    found = [run("dsrdump", path), *dcmqi_findings(path, report)]
     if report.VerificationFlag != "UNVERIFIED":
         found.append(f"SR: {report.VerificationFlag}")
     if args.seg:

@@ -2,11 +2,11 @@
 //
 // usage: node --import ./resolve.mjs seg.mjs SEG SOURCES OUT
 // OUT gets layers.bin (u8 [layer, image, row, column]; a layer is a label map, overlapping segments stand in several),
-// layers.json (images, shape, segments), flat.bin (u8 [image, row, column], the highest segment of each pixel) and, where the
-// source is not multi-frame, flattened.dcm: flat.bin as the adapters export it.
+// layers.json (images, shape, segments), flat.bin (u8 [image, row, column], the highest segment of each pixel) and
+// flattened.dcm: flat.bin as the adapters export it.
 //
-// Version 4.19.0 of the adapters can do less with a multi-frame source: createFromDICOMSegBuffer lays all frames of overlapping
-// segments on the last image, so the older generateToolState is asked; generateSegmentation throws, so nothing is exported.
+// Of a multi-frame source, createFromDICOMSegBuffer of version 4.19.0 lays overlapping segments all on the last image: it
+// finds an image by its instance alone. The older generateToolState of the same package knows frames and is asked there.
 import fs from 'node:fs';
 import path from 'node:path';
 import { adaptersSEG } from '@cornerstonejs/adapters';
@@ -64,6 +64,6 @@ write('layers.json', JSON.stringify({
   segments: segments.slice(1).map(({ SegmentNumber, SegmentLabel }) => ({ number: SegmentNumber, label: SegmentLabel })),
   overlapping,
 }));
-if (images.every((image) => image.frame === 1)) write('flattened.dcm', exported(images, flat, segments, shape));
+write('flattened.dcm', exported(images, flat, segments, shape));
 // Cornerstone leaves timers behind that would keep the process alive.
 process.exit(0);

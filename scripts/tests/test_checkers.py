@@ -149,9 +149,12 @@ class CheckMeasures(unittest.TestCase):
         }
 
     def check(self, mean):
+        return self.check_all(self.measures(mean))
+
+    def check_all(self, measures):
         found = []
         with contextlib.redirect_stdout(io.StringIO()):
-            check_measures.transmurality(self.slices, self.measures(mean), found)
+            check_measures.transmurality(self.slices, measures, found)
         return found
 
     def test_knows_masses_and_sectors(self):
@@ -160,8 +163,14 @@ class CheckMeasures(unittest.TestCase):
         # anterior: half of segment 9 (60 to 0 below mid-septum) and half of segment 10.
         self.assertEqual(self.check({7: 0, 8: 0, 9: 100, 10: 50, 11: 0, 12: 0}), [])
 
-    def test_finds_five_points(self):
-        self.assertEqual(len(self.check({9: 95, 10: 55})), 2)
+    def test_finds_four_points(self):
+        self.assertEqual(len(self.check({9: 96, 10: 54})), 2)
+
+    def test_allows_more_beside_an_open_ring_of_the_same_level_only(self):
+        for ring, found in [("mid", 0), ("basal", 2)]:
+            measures = self.measures({9: 96, 10: 54})
+            measures["segments"]["slices"].append({"index": 7, "role": {"ring": ring}, "coverage": 84.5})
+            self.assertEqual(len(self.check_all(measures)), found)
 
 
 class CheckFhir(unittest.TestCase):
