@@ -61,11 +61,11 @@ class Model:
 
 
 def stack(client: DICOMwebClient, study: str) -> list[pydicom.Dataset]:
-    """The PSIR short-axis slices of a study, in order."""
-    found = []
-    for series in client.search_for_series(study, search_filters={"Modality": "MR"}):
-        found += client.retrieve_series(study, series["0020000E"]["Value"][0])
-    late = [d for d in found if "PSIR" in d.get("SeriesDescription", "").upper() and "SA" in d.SeriesDescription.upper()]
+    """The PSIR short-axis slices of a study, in order: the series by the name that this one site gives it."""
+    late = []
+    for series in client.search_for_series(study, fields=["SeriesDescription"], search_filters={"Modality": "MR"}):
+        if series["0008103E"]["Value"][0].lower().endswith("sax_psir"):
+            late += client.retrieve_series(study, series["0020000E"]["Value"][0])
     normal = np.cross(late[0].ImageOrientationPatient[:3], late[0].ImageOrientationPatient[3:])
     return sorted(late, key=lambda d: float(np.dot(normal, d.ImagePositionPatient)))
 

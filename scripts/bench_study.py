@@ -22,20 +22,25 @@ import stage
 
 TICK_MS = 1000 / os.sysconf("SC_CLK_TCK")
 IDLE_SECONDS = 20
-OVERLAY = "[infer]\nthreads = 1\n[intake]\npoll_interval_secs = 3600\n"
+# Studies are asked for one by one: nothing else may start one.
+OVERLAY = "[infer]\nthreads = 1\n[intake]\npoll = false\nwebhook_token = \"\"\n"
 
 
-def cpu_ms(session: int) -> float:
-    """User and system time of all processes of a session, ended children included, ms."""
-    ticks = 0
+def cpu_ms(root: int) -> float:
+    """User and system time of a process and all below it, ended children included, ms."""
+    parents, ticks = {}, {}
     for entry in pathlib.Path("/proc").iterdir():
         try:
             fields = (entry / "stat").read_text().rpartition(")")[2].split() if entry.name.isdigit() else None
         except OSError:
             continue
-        if fields and int(fields[3]) == session:
-            ticks += sum(map(int, fields[11:15] if int(entry.name) == session else fields[11:13]))
-    return ticks * TICK_MS
+        if fields:
+            parents[int(entry.name)], ticks[int(entry.name)] = int(fields[1]), sum(map(int, fields[11:15]))
+
+    def below(pid: int) -> bool:
+        return pid == root or (pid in parents and below(parents[pid]))
+
+    return TICK_MS * sum(count for pid, count in ticks.items() if below(pid))
 
 
 def memory_mib(pid: int, key: str) -> float:
@@ -50,20 +55,20 @@ class Bench(stage.Stage):
     """A stage on which studies go one after another while the clocks are read."""
 
     def start_gateway(self) -> None:
-        """In a session of its own, so that its CPU time can be told from this script's."""
+        """With its log beside those of the servers."""
         command = [*self.command, "serve"]
-        self.gateway = subprocess.Popen(command, stdout=self.log, stderr=self.log, cwd=stage.ROOT, start_new_session=True)
+        self.gateway = subprocess.Popen(command, stdout=self.log, stderr=self.log, cwd=stage.ROOT)
         while self.runs() is None:
             time.sleep(0.2)
 
-    def sessions(self) -> dict[str, int]:
-        """Name -> session of the gateway and its peers."""
+    def processes(self) -> dict[str, int]:
+        """Name -> first process of the gateway and its peers."""
         peers = {name: int((self.state / "run" / f"{name}.pid").read_text().split()[0]) for name in ("postgres", "rabbitmq", "orthanc", "ehr")}
         return {"scargate": self.gateway.pid} | peers
 
     def clocks(self) -> dict[str, float]:
         """CPU time so far, ms."""
-        return {name: cpu_ms(session) for name, session in self.sessions().items()}
+        return {name: cpu_ms(pid) for name, pid in self.processes().items()}
 
     def process(self, study: str) -> dict:
         """Starts the run of a study and waits for its end; wall time, CPU times and the audit events."""
@@ -85,7 +90,7 @@ class Bench(stage.Stage):
         export = self.scargate("audit", "export", "--run", run)
         if export.returncode:
             raise SystemExit(export.stderr)
-        events = [json.loads(json.loads(line)["event"]) for line in export.stdout.splitlines()]
+        events = [json.loads(line)["event"] for line in export.stdout.splitlines()]
         return {"wall": wall, "cpu": {name: after[name] - before[name] for name in after}, "events": events}
 
 

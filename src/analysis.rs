@@ -147,6 +147,7 @@ fn encode_all(
         seg: Some(&seg),
         report: config.ehr.pdf.then_some(&report),
         bullseye: config.ehr.bullseye.then_some(&bullseye),
+        code_system: config.ehr.code_system,
         models: &labels.models,
         provider: &labels.provider,
         pipeline: &pipeline_version(engine, config),

@@ -73,6 +73,7 @@ enum ConfigCommand {
 
 /// Parses the command line, runs the command and maps its failure to an exit status.
 pub fn main() -> ExitCode {
+    end_quietly_on_closed_pipe();
     let cli = Cli::parse();
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
@@ -82,6 +83,19 @@ pub fn main() -> ExitCode {
             ExitCode::from(exit_status(&failure))
         }
     }
+}
+
+/// A reader that has seen enough (`| head`) is no fault of ours: `println!` panics on a closed pipe, and that ends the
+/// command with the status that SIGPIPE would give.
+fn end_quietly_on_closed_pipe() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        let text = info.payload_as_str().unwrap_or_default();
+        if text.starts_with("failed printing to stdout") && text.contains("Broken pipe") {
+            std::process::exit(141);
+        }
+        usual(info);
+    }));
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {

@@ -94,7 +94,7 @@ sections! {
         url: Url, mode: DestinationMode, release: Release, auth: EhrAuth, username: String, password: Secret, client_id: String,
         private_key: Secret, key_id: String, algorithm: String, scopes: String, ca_file: PathBuf, connect_timeout_secs: u64,
         timeout_secs: u64, patient_system: String, accession_system: String, patient_systems: BTreeMap<String, String>,
-        order: OrderMatch, pdf: bool, bullseye: bool,
+        order: OrderMatch, pdf: bool, bullseye: bool, code_system: bool,
     }
     /// `[audit]`
     Audit {

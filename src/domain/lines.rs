@@ -11,6 +11,8 @@ pub const RUN_SYSTEM: &str = "https://scargate.org/fhir/identifier/run";
 pub const DEVICE_SYSTEM: &str = "https://scargate.org/fhir/identifier/device";
 /// Identifier system of pictures of ours: run and name.
 pub const PICTURE_SYSTEM: &str = "https://scargate.org/fhir/identifier/picture";
+/// Identifier system of the versions of our code scheme.
+pub const SCHEME_SYSTEM: &str = "https://scargate.org/fhir/identifier/code-scheme";
 /// Identifier system of SHA-256 digests: model files, inputs, objects.
 pub const DIGEST_SYSTEM: &str = "https://scargate.org/fhir/identifier/sha256";
 /// Identifier system of pipeline versions.

@@ -1,6 +1,6 @@
 //! The command line as a person uses it: what it prints, and its exit status.
 
-use std::process::Output;
+use std::process::{Command, Output};
 use std::time::Duration;
 
 use lapin::options::BasicPublishOptions;
@@ -304,4 +304,12 @@ async fn a_gateway_that_stops_leaves_no_event_unsealed() {
         let stops = gateway::run(&stage.config, &["audit", "export", "--kind", "application-stop"]);
         assert!(!stops.stdout.is_empty(), "the stop is recorded");
     }
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_fault() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let done = Command::new(gateway::BINARY).args(["config", "defaults"]).stdout(writer).output().unwrap();
+    assert_eq!((done.status.code(), String::from_utf8_lossy(&done.stderr).as_ref()), (Some(141), ""));
 }

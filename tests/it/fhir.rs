@@ -67,6 +67,7 @@ fn bundles_pass_the_independent_validators() {
             seg: None,
             report: None,
             bullseye: None,
+            code_system: true,
             models: &[],
             provider: "cpu",
             pipeline: &PipelineVersion::of(&["test"]),

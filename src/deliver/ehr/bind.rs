@@ -9,7 +9,7 @@ use std::collections::HashMap;
 /// What stands before the birth date in the display of a logical patient reference.
 const BORN: &str = "born ";
 /// Types without which the values still arrive.
-pub const OPTIONAL: [&str; 3] = ["Device", "Provenance", "Media"];
+pub const OPTIONAL: [&str; 4] = ["Device", "Provenance", "Media", "CodeSystem"];
 
 /// Whom and what the images name, read from the stored Bundle. No `Debug`: it is a patient.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -38,7 +38,10 @@ pub fn named(bundle: &Value) -> Named {
     };
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let issuer = |identifier: &Value| identifier["assigner"]["display"].as_str().map(str::to_owned);
-    let (subject, order) = (&resource["subject"], &resource["basedOn"][0]["identifier"]);
+    // Not every resource about the patient answers the order: a picture does not.
+    let ordered = resources(bundle).find(|resource| resource.get("basedOn").is_some());
+    let order = ordered.map_or(&Value::Null, |resource| &resource["basedOn"][0]["identifier"]);
+    let subject = &resource["subject"];
     let born = subject["display"].as_str().and_then(|display| display.strip_prefix(BORN));
     Named {
         patient_id: text(&subject["identifier"]["value"]),
@@ -171,6 +174,15 @@ mod tests {
         let named = named(&bundle());
         assert_eq!((named.patient_id.as_str(), named.patient_issuer.as_deref()), ("P1", Some("H")));
         assert_eq!((named.birth_date.as_str(), named.accession_number.as_str()), ("1960-02-03", "A1"));
+    }
+
+    #[test]
+    fn the_order_is_found_behind_resources_that_do_not_name_it() {
+        let mut bundle = bundle();
+        let picture =
+            json!({ "resource": { "resourceType": "Media", "subject": { "identifier": { "value": "P1" } } } });
+        bundle["entry"].as_array_mut().unwrap().insert(0, picture);
+        assert_eq!(named(&bundle).accession_number, "A1");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! FHIR R4 transaction Bundle of a result: Device, Observations, DiagnosticReport, Provenance.
+//! FHIR R4 transaction Bundle of a result: Device, CodeSystem, Media, Observations, DiagnosticReport, Provenance.
 //!
 //! The Bundle is encoded once per run and stored; what is stored is what is delivered. Two things are not known here:
 //! which Patient of the EHR the study belongs to, and which ServiceRequest ordered it. Both stand as logical references
@@ -12,6 +12,7 @@ mod observation;
 mod part;
 mod provenance;
 mod report;
+mod scheme;
 mod segments;
 mod when;
 
@@ -28,6 +29,7 @@ use time::{OffsetDateTime, UtcOffset};
 
 pub use crate::domain::lines::line_identifier;
 pub use part::round;
+pub use scheme::code_system;
 
 /// All that a Bundle is made of.
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +48,8 @@ pub struct Facts<'a> {
     pub report: Option<&'a Artefact>,
     /// The bullseye as PNG, when the EHR is to get it.
     pub bullseye: Option<&'a Artefact>,
+    /// Whether the EHR is to get the CodeSystem of the private codes.
+    pub code_system: bool,
     /// Models that took part.
     pub models: &'a [ModelRef],
     /// Execution provider proven in use: `cpu`, `cuda`, `tensorrt`.
@@ -73,7 +77,7 @@ impl Facts<'_> {
     }
 }
 
-/// Encodes the result as a transaction Bundle, in dependency order: Device, members, panel, report, Provenance.
+/// Encodes the result as a transaction Bundle, in dependency order: Device, CodeSystem, Media, members, panel, report, Provenance.
 ///
 /// # Errors
 /// When a value is not finite, or the outcome is not FHIR R4.
@@ -87,7 +91,7 @@ pub fn bundle(facts: &Facts<'_>) -> Result<Artefact, EncodeError> {
     let provenance = provenance::entry(facts, &targets);
 
     let mut entries = vec![device.json()];
-    entries.extend(picture.iter().map(part::Entry::json));
+    entries.extend(scheme::entry(facts).iter().chain(&picture).map(part::Entry::json));
     entries.extend(targets.iter().map(|entry| entry.json()));
     entries.push(provenance.json());
     let bundle: Value = json!({

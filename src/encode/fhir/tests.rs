@@ -48,6 +48,7 @@ impl Case {
             seg: Some(&self.seg),
             report: None,
             bullseye: None,
+            code_system: true,
             models: &self.models,
             provider: "cpu",
             pipeline: &self.pipeline,
@@ -272,8 +273,9 @@ fn every_reference_inside_the_bundle_has_its_entry() {
     assert!(seen > 20, "{seen}");
     let panel = observation(&bundle, "LGE-QUANT");
     assert_eq!(panel["hasMember"].as_array().unwrap().len(), 23);
-    assert_eq!(panel["hasMember"][0]["reference"], bundle["entry"][1]["fullUrl"]);
-    assert_eq!(bundle["entry"][1]["resource"]["code"]["coding"][0]["code"], "LGE-QUALITY");
+    let is_quality = |entry: &&Value| entry["resource"]["code"]["coding"][0]["code"] == "LGE-QUALITY";
+    let quality = bundle["entry"].as_array().unwrap().iter().find(is_quality).unwrap();
+    assert_eq!(panel["hasMember"][0]["reference"], quality["fullUrl"]);
 }
 
 #[test]

@@ -92,9 +92,9 @@ async fn assert_values_without_extras(fixture: &Fixture, patient: &str) {
 }
 
 #[tokio::test]
-async fn without_device_provenance_and_media_the_values_arrive() {
+async fn without_the_optional_types_the_values_arrive() {
     let (mut fixture, patient, _) = Fixture::with_patient().await;
-    fixture.ehr.rule(declares(without(&["Device", "Provenance", "Media"])));
+    fixture.ehr.rule(declares(without(&["Device", "Provenance", "Media", "CodeSystem"])));
     settle_delivered(&mut fixture, 1).await;
     for observation in fixture.held("Observation", &patient).await {
         assert!(observation["device"].get("reference").is_none(), "{}", observation["device"]);
@@ -107,7 +107,7 @@ async fn without_device_provenance_and_media_the_values_arrive() {
 async fn types_that_are_refused_when_written_do_not_stop_the_values() {
     let (mut fixture, patient, _) = Fixture::with_patient().await;
     fixture.ehr.rule(declares(no_transactions));
-    for kind in ["Device", "Provenance", "Media"] {
+    for kind in ["Device", "Provenance", "Media", "CodeSystem"] {
         fixture.ehr.rule(on("POST", &format!("/fhir/{kind}")).exactly().status(422));
     }
     settle_delivered(&mut fixture, 1).await;

@@ -95,3 +95,20 @@ async fn overwriting_is_for_what_was_changed_and_for_nothing_else() {
     assert!(fixture.store.release(held.id, "dr.test", true).await.is_err());
     assert_eq!(fixture.delivery(run).await.state, DeliveryState::Held);
 }
+
+#[tokio::test]
+async fn a_result_is_found_by_patient_with_code_and_with_date() {
+    let (mut fixture, patient, _) = Fixture::with_patient().await;
+    let run = fixture.enqueue_bundle(20.0).await;
+    let delivery = fixture.settle(run, Destination::Ehr).await;
+    assert_eq!(delivery.state, DeliveryState::Delivered, "{:?}", delivery.detail);
+    let found =
+        async |query: String| fixture.found(&format!("/Observation?patient={patient}&_count=200&{query}")).await;
+    let system = scargate::domain::codes::PRIVATE_SYSTEM;
+    let masses = found(format!("code={system}%7CLGE-SCAR-MASS")).await;
+    assert!(masses.len() == 1 && masses[0]["valueQuantity"]["value"] == 20.0, "{masses:?}");
+    // The study is of 3 February 2026, 10:11 at +01:00.
+    assert_eq!(found("date=2026-02-03".into()).await.len(), 24, "panel, seven members, 16 segments");
+    assert!(found("date=2026-02-04".into()).await.is_empty());
+    assert!(found(format!("code={system}%7CLGE-NOTHING")).await.is_empty());
+}

@@ -151,7 +151,8 @@ impl Fixture {
         all
     }
 
-    async fn found(&self, path: &str) -> Vec<Value> {
+    /// Resources of a search.
+    pub async fn found(&self, path: &str) -> Vec<Value> {
         let answer = self.servers.ehr_request(&self.http, Method::GET, path).send().await.unwrap();
         let found: Value = serde_json::from_slice(&answer.error_for_status().unwrap().bytes().await.unwrap()).unwrap();
         found["entry"].as_array().into_iter().flatten().map(|entry| entry["resource"].clone()).collect()
@@ -311,6 +312,7 @@ pub fn encode(identity: &StudyIdentity, run: RunId, revision: u32, scar: f64) ->
         seg: Some(&seg(identity, revision, &[1])),
         report: None,
         bullseye: Some(&picture),
+        code_system: true,
         models: &models,
         provider: "cpu",
         pipeline: &PipelineVersion::of(&["test"]),
