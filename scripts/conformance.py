@@ -106,9 +106,10 @@ def examine_all(run: Run, cases: list[golden.Case]) -> list[tuple[str, dict | No
             outcomes.append(examine(run, case, pathlib.Path(folder), validator))
         outcome, _, found = outcomes[-1]
         print(f"{str(case):80} {outcome:12} {len(found)} objections, {time.monotonic() - start:.0f} s", flush=True)
-        for finding in found:
-            print(f"    {finding}", flush=True)
-    return outcomes
+        print("".join(f"    {finding}\n" for finding in found), end="", flush=True)
+    twins = golden.twin_findings(cases, [figures for _, figures, _ in outcomes])
+    print("".join(f"{finding}\n" for found in twins for finding in found), end="")
+    return [(outcome, figures, found + more) for (outcome, figures, found), more in zip(outcomes, twins, strict=True)]
 
 
 def report(cases: list[golden.Case], outcomes: list[tuple[str, dict | None, list[str]]], planned: int) -> str:

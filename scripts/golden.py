@@ -112,6 +112,22 @@ def read(study: pathlib.Path, result: pathlib.Path) -> dict:
     return figures(truth, json.loads((result / "measures.json").read_text()))
 
 
+def twin_findings(cases: list[Case], all_found: list[dict | None]) -> list[list[str]]:
+    """For each case, the numbers of a turned study that differ by more than 0.1 % from those of the same study as drawn."""
+    drawn = {case.options: found for case, found in zip(cases, all_found, strict=True) if not case.turn}
+    objections = []
+    for case, found in zip(cases, all_found, strict=True):
+        twin = drawn.get(case.options) if case.turn else None
+        pairs = [(key, found["numbers"][key][1], twin["numbers"][key][1]) for key in NUMBERS] if found and twin else []
+        objections.append([f"{case.turn}: {key} {ours}, as drawn {theirs}" for key, ours, theirs in pairs if not same(ours, theirs)])
+    return objections
+
+
+def same(one: float | None, other: float | None) -> bool:
+    """Both absent, or equal within 0.1 %."""
+    return one == other if one is None or other is None else abs(one - other) <= 1e-3 * abs(other)
+
+
 def cells(found: dict | None) -> list[str]:
     """The table cells of one phantom, without its name."""
     if found is None:

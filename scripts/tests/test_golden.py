@@ -55,6 +55,18 @@ class Figures(unittest.TestCase):
         self.assertIn("| `--seed 2, turned` | not drawn | no |", text)
 
 
+class Twins(unittest.TestCase):
+    def test_finds_a_turned_study_that_measures_otherwise(self):
+        cases = [golden.Case("--seed 1"), golden.Case("--seed 1", "turned"), golden.Case("--seed 1", "mirrored"), golden.Case("--seed 2", "turned")]
+        masses = [96.0, 96.05, 96.2, 50.0]
+        all_found = [golden.figures(TRUTH, measures(mass, {"absent": "x"}, [])) for mass in masses]
+        found = golden.twin_findings(cases, all_found)
+        self.assertEqual(found, [[], [], ["mirrored: lv_mass 96.2, as drawn 96.0"], []])
+        all_found[1] = golden.figures(TRUTH, measures(96.0, {"value": 3.0}, []))
+        self.assertEqual(golden.twin_findings(cases, all_found)[1], ["turned: scar_mass 3.0, as drawn None"])
+        self.assertEqual(golden.twin_findings(cases, [None] * 4), [[], [], [], []])
+
+
 class Plan(unittest.TestCase):
     def test_has_every_style_form_and_territory_and_no_study_twice(self):
         cases = golden.plan(2)
