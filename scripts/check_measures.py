@@ -13,7 +13,7 @@ import sys
 
 import numpy as np
 import pydicom
-from scipy import ndimage
+from scipy import ndimage, optimize
 from skimage import measure
 
 DENSITY = 1.05  # g/mL
@@ -129,12 +129,19 @@ def lesions(slices, ours, findings):
             area = abs(areas[outer]) - sum(abs(a) for i, a in enumerate(areas) if i != outer)
             perimeter = np.sum(np.linalg.norm(np.diff(lines[outer], axis=0), axis=1))
             found.append((area, min(1, 4 * np.pi * area / perimeter**2)))
-    mine = sorted((lesion["area_mm2"], lesion["circularity"]) for lesion in ours["lesions"])
+    mine = [(lesion["area_mm2"], lesion["circularity"]) for lesion in ours["lesions"]]
     if len(mine) != len(found):
         findings.append(f"lesions of slices: {len(mine)} against {len(found)}")
-    for (area, round_), (wanted, wanted_round) in zip(mine, sorted(found), strict=False):
-        if abs(area / wanted - 1) > 0.02 or abs(round_ - wanted_round) > 0.02:
-            findings.append(f"lesion: {area:.1f} mm2, {round_:.3f} against {wanted:.1f}, {wanted_round:.3f}")
+    elif mine:
+        findings += lesion_findings(np.array(mine), np.array(found))
+
+
+def lesion_findings(ours, theirs):
+    """Lesions as (area, circularity) that differ from their most similar partner; lesions of one area occur."""
+    off = np.stack([np.abs(ours[:, None, 0] / theirs[None, :, 0] - 1), np.abs(ours[:, None, 1] - theirs[None, :, 1])])
+    pairs = zip(*optimize.linear_sum_assignment(off.sum(axis=0)), strict=True)
+    differ = [(ours[i], theirs[k]) for i, k in pairs if off[:, i, k].max() > 0.02]
+    return [f"lesion: {a[0]:.1f} mm2, {a[1]:.3f} against {b[0]:.1f}, {b[1]:.3f}" for a, b in differ]
 
 
 def transmurality(slices, measures, findings):

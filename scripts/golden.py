@@ -140,7 +140,10 @@ def cells(found: dict | None) -> list[str]:
 def summary(all_found: list[dict | None]) -> list[str]:
     """Mean and largest absolute difference over all phantoms that were measured, each with how many these are."""
     measured = [found for found in all_found if found]
-    off = {name: [abs(number[1] - number[0]) for found in measured if (number := found["numbers"][key])[1] is not None] for key, (_, name, _) in NUMBERS.items()}
+    off = {}
+    for key, (_, name, _) in NUMBERS.items():
+        pairs = [found["numbers"][key][:2] for found in measured]
+        off[name] = [abs(value - wanted) for wanted, value in pairs if value is not None]
     off["transmurality by segment"] = [found["error"] for found in measured if found["error"] is not None]
     units = {name: unit for _, name, unit in NUMBERS.values()}
     return [

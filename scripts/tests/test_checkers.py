@@ -163,6 +163,13 @@ class CheckMeasures(unittest.TestCase):
         # anterior: half of segment 9 (60 to 0 below mid-septum) and half of segment 10.
         self.assertEqual(self.check({7: 0, 8: 0, 9: 100, 10: 50, 11: 0, 12: 0}), [])
 
+    def test_pairs_lesions_of_one_area_and_finds_one_that_differs(self):
+        ours = np.array([[17.8, 0.625], [17.8 - 1e-9, 0.603], [40, 0.5]])
+        theirs = np.array([[40, 0.5], [17.8, 0.603], [17.8, 0.625]])
+        self.assertEqual(check_measures.lesion_findings(ours, theirs), [])
+        ours[2] = [41, 0.5]
+        self.assertEqual(check_measures.lesion_findings(ours, theirs), ["lesion: 41.0 mm2, 0.500 against 40.0, 0.500"])
+
     def test_finds_four_points(self):
         self.assertEqual(len(self.check({9: 96, 10: 54})), 2)
 
