@@ -9,14 +9,12 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use bytes::Bytes;
-use ndarray::Array2;
 use scargate::analysis::{self, RunFacts};
 use scargate::cli::handover;
 use scargate::config::{self, Config};
-use scargate::domain::labels::{Label, ScarSource, Segmentation, SliceLabels};
+use scargate::domain::labels::ScarSource;
 use scargate::domain::run::RunId;
 use scargate::domain::source::SourceObject;
-use scargate::domain::stack::Stack;
 use scargate::encode;
 use scargate::encode::object::Context;
 use scargate::infer::Engine;
@@ -67,50 +65,6 @@ fn configuration() -> Config {
     config
 }
 
-/// 20 slices of 256 x 256 with a ring and a third of it scar: the size that the encoder's target names.
-fn large(stack: &Stack) -> (Stack, Segmentation) {
-    let mut stack = stack.clone();
-    let template = stack.slices[0].clone();
-    stack.slices = (0..20)
-        .map(|index| {
-            let mut slice = template.clone();
-            slice.pixels = Array2::zeros((256, 256));
-            slice.plane.position_mm =
-                std::array::from_fn(|i| slice.plane.position_mm[i] + 10.0 * f64::from(index) * slice.plane.normal()[i]);
-            slice
-        })
-        .collect();
-    let labels = Array2::from_shape_fn((256, 256), |(r, c)| {
-        let (y, x) = (r as f64 - 128.0, c as f64 - 128.0);
-        let label = match x.hypot(y) {
-            radius if radius < 25.0 => Label::Cavity,
-            radius if radius > 38.0 => Label::Background,
-            _ if x > 15.0 && y > 0.0 => Label::NoReflow,
-            _ if x > 5.0 => Label::Scar,
-            _ => Label::Myocardium,
-        };
-        label as u8
-    });
-    let scar = labels.mapv(|label| label >= Label::Scar as u8);
-    let slice = SliceLabels {
-        labels,
-        scar_inner: scar.clone(),
-        scar_outer: scar,
-        boxes: vec![],
-        entropy: None,
-        agreement: 1.0,
-    };
-    let segmentation = Segmentation {
-        slices: vec![slice; 20],
-        no_reflow: true,
-        scar_source: ScarSource::Dense,
-        models: vec![],
-        provider: "cpu".into(),
-        timings: vec![],
-    };
-    (stack, segmentation)
-}
-
 fn main() {
     let config = configuration();
     let spec = StudySpec::new(Spec::new(SeedSpace::Evaluation, 6));
@@ -149,10 +103,6 @@ fn main() {
     });
     let (exact_stack, exact_labels) = handover::exact(&study).unwrap();
     measure("encode SEG, this study", REPEATS, || encode::seg::encode(&exact_stack, &exact_labels, &context).unwrap());
-    let (large_stack, large_labels) = large(&stack);
-    measure("encode SEG, 20 x 256 x 256, 4 segments", REPEATS, || {
-        encode::seg::encode(&large_stack, &large_labels, &context).unwrap()
-    });
     println!(
         "\n{} slices of {:?}; resident after loading {warm:.0} MiB, peak {:.0} MiB",
         stack.slices.len(),
