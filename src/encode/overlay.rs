@@ -100,13 +100,14 @@ pub(super) fn draw_slice(canvas: &mut RgbImage, tile: Tile, slice: &Slice, label
     let Tile { origin, side } = tile;
     let (low, high) = display_range(&slice.pixels);
     let scale = window.side / f64::from(side);
-    let at = |x: u32, y: u32| -> Option<(usize, usize)> {
-        let row = window.row + (f64::from(y) + 0.5) * scale;
-        let column = window.column + (f64::from(x) + 0.5) * scale;
-        (row >= 0.0 && column >= 0.0)
-            .then_some((row as usize, column as usize))
-            .filter(|i| labels.labels.get(*i).is_some())
+    // Row or column of the slice for each of the tile; none outside of the slice.
+    let source = |first: f64, count: usize| -> Vec<Option<usize>> {
+        let places = (0..side).map(|k| first + (f64::from(k) + 0.5) * scale);
+        places.map(|at| Some(at).filter(|at| *at >= 0.0).map(|at| at as usize).filter(|at| *at < count)).collect()
     };
+    let (rows, columns) = labels.labels.dim();
+    let (rows, columns) = (source(window.row, rows), source(window.column, columns));
+    let at = |x: u32, y: u32| rows.get(y as usize).copied().flatten().zip(columns.get(x as usize).copied().flatten());
     let label = |x: u32, y: u32| at(x, y).and_then(|i| labels.labels.get(i)).copied().unwrap_or(0);
     for y in 0..side {
         for x in 0..side {
@@ -153,9 +154,8 @@ fn blend(base: Rgb<u8>, over: Rgb<u8>, alpha: f32) -> Rgb<u8> {
 /// 1st and 99.5th percentile.
 fn display_range(pixels: &Array2<f32>) -> (f32, f32) {
     let mut values: Vec<f32> = pixels.iter().copied().filter(|v| v.is_finite()).collect();
-    values.sort_by(f32::total_cmp);
-    let at =
-        |fraction: f64| values.get((fraction * values.len().saturating_sub(1) as f64) as usize).copied().unwrap_or(0.0);
+    let Some(last) = values.len().checked_sub(1) else { return (0.0, 0.0) };
+    let mut at = |fraction: f64| *values.select_nth_unstable_by((fraction * last as f64) as usize, f32::total_cmp).1;
     (at(0.01), at(0.995))
 }
 

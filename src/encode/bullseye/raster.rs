@@ -24,9 +24,8 @@ fn fields(canvas: &mut RgbImage, scene: &Scene) {
     let outer = RADII[RADII.len() - 1];
     for (x, y, pixel) in canvas.enumerate_pixels_mut() {
         let (dx, dy) = (f64::from(x) + 0.5 - CENTRE.0, CENTRE.1 - f64::from(y) - 0.5);
-        let radius = dx.hypot(dy);
-        if radius < outer {
-            let segment = segment_at(radius, dy.atan2(dx).to_degrees());
+        if dx * dx + dy * dy < outer * outer {
+            let segment = segment_at(dx.hypot(dy), dy.atan2(dx).to_degrees());
             let field = scene.fields.iter().find(|field| Some(field.segment) == segment);
             *pixel = Rgb(field.map_or(PAPER, |field| field.fill));
         }

@@ -44,8 +44,9 @@ pub(super) fn put(object: &mut Object, stack: &Stack, frames: &[Frame], context:
     });
     let per_frame: Vec<Object> = per_frame.collect();
     sequence(object, tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, per_frame);
-    let bits = pack_bits(frames.iter().flat_map(|frame| frame.mask.iter().copied()));
-    object.put(DataElement::new(tags::PIXEL_DATA, VR::OB, PrimitiveValue::U8(bits.into())));
+    let mut bits: Vec<bool> = Vec::new();
+    frames.iter().for_each(|frame| bits.extend(&frame.mask));
+    object.put(DataElement::new(tags::PIXEL_DATA, VR::OB, PrimitiveValue::U8(pack_bits(&bits).into())));
 }
 
 /// 1-based ordinals in the sorted list of distinct values (PS3.3 C.7.6.17: not segment or slice numbers).
@@ -135,21 +136,9 @@ fn derivation(slice: &Slice) -> Object {
 
 /// Packs bits least significant first into one continuous string, frames not byte-aligned, padded to even length
 /// (PS3.5 section 8.2 and 8.1.1).
-pub fn pack_bits(bits: impl Iterator<Item = bool>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut current = 0u8;
-    let mut filled = 0u32;
-    for bit in bits {
-        current |= u8::from(bit) << filled;
-        filled += 1;
-        if filled == 8 {
-            bytes.push(current);
-            (current, filled) = (0, 0);
-        }
-    }
-    if filled > 0 {
-        bytes.push(current);
-    }
+pub fn pack_bits(bits: &[bool]) -> Vec<u8> {
+    let byte = |bits: &[bool]| bits.iter().rev().fold(0, |byte, bit| byte << 1 | u8::from(*bit));
+    let mut bytes: Vec<u8> = bits.chunks(8).map(byte).collect();
     if bytes.len() % 2 == 1 {
         bytes.push(0);
     }
@@ -170,7 +159,7 @@ mod tests {
     proptest! {
         #[test]
         fn bits_round_trip(bits in proptest::collection::vec(any::<bool>(), 0..3000)) {
-            let bytes = pack_bits(bits.iter().copied());
+            let bytes = pack_bits(&bits);
             prop_assert_eq!(bytes.len() % 2, 0);
             prop_assert_eq!(unpack_bits(&bytes, bits.len()), Some(bits));
         }
@@ -184,7 +173,8 @@ mod tests {
             let inside = |v: usize, range: std::ops::RangeInclusive<usize>| range.contains(&v);
             inside(row, 2..=7) && inside(column, 2..=7) && !(inside(row, 4..=5) && inside(column, 4..=5))
         });
-        let bytes = pack_bits(frame0.chain(std::iter::repeat_n(false, 600)));
+        let bits: Vec<bool> = frame0.chain(std::iter::repeat_n(false, 600)).collect();
+        let bytes = pack_bits(&bits);
         assert_eq!(bytes.len(), 88);
         let expected = [0x00, 0x00, 0xc0, 0x0f, 0x3f, 0xcc, 0x30, 0xc3, 0x0f, 0x3f, 0, 0, 0, 0];
         assert_eq!(bytes.get(..14), Some(&expected[..]));
