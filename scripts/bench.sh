@@ -5,22 +5,23 @@
 case "${1:-}" in
   -h|--help)
     cat <<'HELP'
-usage: scripts/bench.sh [stages|ledger|models|study]...     default: all. Nothing else should run on the machine.
+usage: scripts/bench.sh [measures|stages|ledger|models|study]...     default: all. Nothing else should run on the machine.
 
-stages   each step of the analysis, in one process, without servers      (cargo bench --bench stages)
-ledger   sealed events a second, queries at a million events             (cargo bench --bench ledger)
-models   each model alone: time a slice, memory, threads, batches          (scripts/bench_models.py)
-study    a study on real servers, beside a script around the same model  (scripts/bench_study.py)
+measures  the measures, and each encoder, on a drawn heart of 12 slices  (cargo bench --bench measures --bench encode)
+stages    each step of the analysis, in one process, without servers      (cargo bench --bench stages)
+ledger    sealed events a second, queries at a million events             (cargo bench --bench ledger)
+models    each model alone: time a slice, memory, threads, batches          (scripts/bench_models.py)
+study     a study on real servers, beside a script around the same model  (scripts/bench_study.py)
 HELP
     exit 0 ;;
 esac
 cd "$ROOT"
-WANTED=${*:-stages ledger models study}
+WANTED=${*:-measures stages ledger models study}
 export SCARGATE_STATE=${BENCH_STATE:-.scargate/bench} SCARGATE_PORT_FROM=24600
 case $SCARGATE_STATE in /*) ;; *) SCARGATE_STATE=$ROOT/$SCARGATE_STATE ;; esac
 scripts/install.sh
 # Binary and benches together: apart they would be built with other features of the same crates, twice.
-cargo build --release --locked --bin scargate --bench stages --bench ledger
+cargo build --release --locked --bin scargate --bench measures --bench encode --bench stages --bench ledger
 BIN=${CARGO_TARGET_DIR:-target}/release/scargate
 trap 'scripts/servers.sh down' EXIT
 
@@ -34,6 +35,7 @@ python_runtime() {
 for part in $WANTED; do
   printf '\n=== %s\n' "$part"
   case $part in
+    measures) cargo bench --locked --bench measures --bench encode ;;
     stages) SCARGATE_ORT_LIBRARY=$TOOLS/onnxruntime/libonnxruntime.so cargo bench --locked --bench stages ;;
     ledger) scripts/servers.sh up pg; cargo bench --locked --bench ledger ;;
     models) python_runtime; "$(venv_python)" scripts/bench_models.py ;;
