@@ -63,7 +63,7 @@ pub async fn serve(config: Config, role: Role) -> Result<(), Failure> {
     announce(&parts, EventKind::ApplicationStart).await?;
     let mut lifecycle = Lifecycle::default();
     if let Some(listener) = listener {
-        spawn_api(&mut lifecycle, &parts, listener, engine.as_deref());
+        spawn_api(&mut lifecycle, &parts, listener, engine.as_deref())?;
     }
     if role.runs(Role::Intake) {
         spawn_intake(&mut lifecycle, &parts);
@@ -125,16 +125,22 @@ async fn announce(parts: &Parts, kind: EventKind) -> Result<(), Failure> {
     Ok(())
 }
 
-fn spawn_api(lifecycle: &mut Lifecycle, parts: &Parts, listener: std::net::TcpListener, engine: Option<&Engine>) {
+fn spawn_api(
+    lifecycle: &mut Lifecycle,
+    parts: &Parts,
+    listener: std::net::TcpListener,
+    engine: Option<&Engine>,
+) -> Result<(), Failure> {
     let state = http::State {
         store: parts.store.clone(),
         queue: parts.queue.clone(),
         pacs: Arc::clone(&parts.pacs),
-        intake: parts.config.intake.clone(),
+        gate: Arc::new(http::Gate::new(&parts.config)?),
         provider: engine.map(|engine| engine.provider().to_owned()),
     };
     let (config, stop) = (Arc::clone(&parts.config), lifecycle.stop_token());
     lifecycle.spawn("api", async move { http::serve(listener, &config.server, state, stop).await });
+    Ok(())
 }
 
 fn spawn_intake(lifecycle: &mut Lifecycle, parts: &Parts) {

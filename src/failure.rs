@@ -113,6 +113,8 @@ codes! {
     Forbidden, "forbidden", 403, "the credentials do not allow this", "ask for the scope that is named";
     NotFound, "not-found", 404, "there is no such thing", "check the identifier";
     Conflict, "conflict", 409, "the state does not allow this now", "look at the current state first";
+    TooManyRequests, "too-many-requests", 429, "too many requests of this address were refused", "correct the credentials, wait a minute";
+    IssuerUnavailable, "issuer-unavailable", 503, "the keys of the token issuer cannot be read", "check oidc.issuer and the network; requests work again by themselves";
     TooLarge, "too-large", 413, "the request body is too large", "send less";
 }
 

@@ -1,7 +1,7 @@
 //! Rules over the whole configuration: unsafe shapes are refused before anything starts.
 
 use super::Config;
-use super::sections::{EhrAuth, PacsAuth};
+use super::sections::{EhrAuth, PacsAuth, ServerAuth, ServerTls};
 use crate::domain::delivery::DestinationMode;
 use std::net::IpAddr;
 use url::Url;
@@ -36,13 +36,43 @@ impl Config {
 
     fn check_server(&self, faults: &mut Vec<Fault>) {
         if !self.server.bind.is_loopback() {
-            faults.push(Fault::new(
-                "server.bind",
-                "only a loopback address is accepted: authentication is not available yet",
-            ));
+            if self.server.auth == ServerAuth::Off {
+                faults.push(Fault::new("server.bind", "is beyond loopback: set server.auth = \"oidc\""));
+            }
+            if self.server.tls == ServerTls::None {
+                faults.push(Fault::new(
+                    "server.tls",
+                    "tokens must not travel in the clear: put a TLS proxy in front and set server.tls = \"proxy\"",
+                ));
+            }
         }
-        if self.server.auth != "off" {
-            faults.push(Fault::new("server.auth", "the only value is \"off\""));
+        if self.server.auth == ServerAuth::Oidc {
+            self.check_oidc(faults);
+        }
+        let is_digest = |text: &String| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if !self.intake.webhook_key_sha256.iter().all(is_digest) {
+            faults.push(Fault::new("intake.webhook_key_sha256", "each is a SHA-256 digest: 64 hexadecimal digits"));
+        }
+    }
+
+    fn check_oidc(&self, faults: &mut Vec<Fault>) {
+        let oidc = &self.oidc;
+        let safe = |text: &str| Url::parse(text).is_ok_and(|url| url.scheme() == "https" || is_loopback(&url));
+        if !safe(&oidc.issuer) {
+            faults.push(Fault::new("oidc.issuer", "must be the https URL of the issuer, as its tokens write it"));
+        }
+        if !oidc.jwks_url.is_empty() && !safe(&oidc.jwks_url) {
+            faults.push(Fault::new("oidc.jwks_url", "must be an https URL, or empty for discovery"));
+        }
+        if oidc.audience.trim().is_empty() {
+            faults.push(Fault::new("oidc.audience", "must name the audience that tokens for scargate carry"));
+        }
+        if oidc.leeway_secs > 120 {
+            faults.push(Fault::new("oidc.leeway_secs", "must be 120 at most"));
+        }
+        if oidc.keys_floor_secs == 0 {
+            faults
+                .push(Fault::new("oidc.keys_floor_secs", "must be above 0: made-up keys would pass on to the issuer"));
         }
     }
 

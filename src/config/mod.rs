@@ -98,6 +98,18 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn beyond_loopback_only_locked() {
+        let refused = |text: &str| load_text(text).err().map(|error| error.detail).unwrap_or_default();
+        let open = refused("[server]\nbind = \"0.0.0.0\"\n");
+        assert!(open.contains("server.bind") && open.contains("server.tls"), "{open}");
+        let oidc = "[oidc]\nissuer = \"https://issuer.example\"\n[server]\nbind = \"0.0.0.0\"\nauth = \"oidc\"\n";
+        assert!(refused(oidc).contains("server.tls"));
+        assert_eq!(refused(&format!("{oidc}tls = \"proxy\"\n")), "");
+        let plain = oidc.replace("https", "http");
+        assert!(refused(&format!("{plain}tls = \"proxy\"\n")).contains("oidc.issuer"), "keys over plain http");
+    }
+
+    #[test]
     fn a_secret_in_a_file_is_refused() {
         let error = load_text("[pacs]\nauth = \"basic\"\nusername = \"a\"\npassword = \"hunter2\"\n").unwrap_err();
         assert!(error.detail.contains("pacs.password"), "{}", error.detail);

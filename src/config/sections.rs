@@ -29,6 +29,7 @@ sections! {
     Config {
         acknowledge_research_use: String,
         server: Server,
+        oidc: Oidc,
         database: Database,
         broker: Broker,
         pacs: Pacs,
@@ -45,7 +46,12 @@ sections! {
         telemetry: Telemetry,
     }
     /// `[server]`
-    Server { bind: IpAddr, port: u16, auth: String, max_body_bytes: usize, grace_secs: u64 }
+    Server { bind: IpAddr, port: u16, auth: ServerAuth, tls: ServerTls, max_body_bytes: usize, grace_secs: u64 }
+    /// `[oidc]`
+    Oidc {
+        issuer: String, audience: String, jwks_url: String, algorithms: Vec<String>, leeway_secs: u64, keys_max_age_secs: u64,
+        keys_floor_secs: u64, ca_file: PathBuf, refusals_per_minute: u32, roles_claim: String, roles: BTreeMap<String, Vec<Scope>>,
+    }
     /// `[database]`
     Database {
         url: Secret, owner_url: Secret, app_role: String, auditor_role: String, max_connections: u32, acquire_timeout_secs: u64,
@@ -62,7 +68,7 @@ sections! {
         connect_timeout_secs: u64, idle_timeout_secs: u64, request_retries: u32, page_size: usize,
     }
     /// `[intake]`
-    Intake { poll: bool, poll_interval_secs: u64, lookback_days: u16, quiet_secs: u64, webhook_token: Secret }
+    Intake { poll: bool, poll_interval_secs: u64, lookback_days: u16, quiet_secs: u64, webhook_token: Secret, webhook_key_sha256: Vec<String> }
     /// `[limits]`
     Limits {
         study_bytes: u64, instance_bytes: u64, study_instances: usize, frame_pixels: usize, frames: usize, multipart_parts: usize,
@@ -113,6 +119,42 @@ macro_rules! choice {
     };
 }
 
+choice!(
+    /// How callers prove who they are.
+    ServerAuth {
+        /// Not at all: every caller is this machine.
+        Off,
+        /// Bearer tokens of an OpenID Connect issuer.
+        Oidc,
+    }
+);
+choice!(
+    /// Who ends TLS in front of the API.
+    ServerTls {
+        /// Nobody.
+        None,
+        /// A proxy or ingress, on a network that only it reaches us by.
+        Proxy,
+    }
+);
+choice!(
+    /// What a caller may do.
+    #[derive(PartialOrd, Ord)]
+    Scope {
+        /// Start, list, retry and cancel runs.
+        Runs,
+        /// The radiology worklist.
+        Worklist,
+        /// Read results.
+        Results,
+        /// Decide on results and deliveries.
+        Review,
+        /// Read the audit trail.
+        Audit,
+        /// Operate the gateway.
+        Admin,
+    }
+);
 choice!(
     /// How transmurality by segment is told to the EHR.
     SegmentForm {
@@ -193,6 +235,23 @@ choice!(
         Json,
     }
 );
+
+impl Scope {
+    /// Every scope.
+    pub const ALL: [Self; 6] = [Self::Runs, Self::Worklist, Self::Results, Self::Review, Self::Audit, Self::Admin];
+
+    /// Name as in configuration and challenges.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Runs => "runs",
+            Self::Worklist => "worklist",
+            Self::Results => "results",
+            Self::Review => "review",
+            Self::Audit => "audit",
+            Self::Admin => "admin",
+        }
+    }
+}
 
 impl Provider {
     /// Name as in configuration and results.

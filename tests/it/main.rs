@@ -6,6 +6,7 @@ mod telemetry;
 mod tls;
 
 mod analyze;
+mod auth;
 mod cli;
 mod deliver;
 mod dicomweb;

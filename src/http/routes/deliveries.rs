@@ -1,14 +1,14 @@
 //! Deliveries that a person must decide on: release or discard.
 
 use crate::failure::Code;
+use crate::http::auth::Caller;
 use crate::http::{Problem, State};
 use crate::store::DeliveryId;
+use actix_web::web::ReqData;
 use actix_web::{HttpResponse, post, web};
 use serde::Deserialize;
 use serde_json::json;
 use uuid::Uuid;
-
-const LOCAL_CALLER: &str = "local-api";
 
 fn delivery_id(text: &str) -> Result<DeliveryId, Problem> {
     Uuid::parse_str(text).map(DeliveryId).map_err(|_| Problem::new(Code::NotFound, "no such delivery"))
@@ -25,17 +25,22 @@ struct ReleaseBody {
 #[post("/api/v1/deliveries/{delivery}/release")]
 pub(super) async fn release(
     state: web::Data<State>,
+    caller: ReqData<Caller>,
     delivery: web::Path<String>,
     body: Option<web::Json<ReleaseBody>>,
 ) -> Result<HttpResponse, Problem> {
     let overwrite = body.is_some_and(|body| body.overwrite);
-    state.store.release(delivery_id(&delivery)?, LOCAL_CALLER, overwrite).await?;
+    state.store.release(delivery_id(&delivery)?, &caller.actor, overwrite).await?;
     Ok(HttpResponse::Accepted().json(json!({ "state": "pending" })))
 }
 
 /// Gives a held or failed delivery up.
 #[post("/api/v1/deliveries/{delivery}/discard")]
-pub(super) async fn discard(state: web::Data<State>, delivery: web::Path<String>) -> Result<HttpResponse, Problem> {
-    state.store.discard(delivery_id(&delivery)?, LOCAL_CALLER).await?;
+pub(super) async fn discard(
+    state: web::Data<State>,
+    caller: ReqData<Caller>,
+    delivery: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    state.store.discard(delivery_id(&delivery)?, &caller.actor).await?;
     Ok(HttpResponse::Accepted().json(json!({ "state": "cancelled" })))
 }

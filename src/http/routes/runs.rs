@@ -4,14 +4,14 @@ use crate::domain::run::{RunId, RunState};
 use crate::domain::submission::{Submission, Trigger};
 use crate::domain::uid::Uid;
 use crate::failure::Code;
+use crate::http::auth::Caller;
 use crate::http::{Problem, State, dto};
 use crate::intake;
 use crate::store::{Page, RunFilter};
+use actix_web::web::ReqData;
 use actix_web::{HttpResponse, get, post, web};
 use serde::Deserialize;
 
-/// Name of the caller in the audit trail while authentication is off: only processes of this machine can call.
-const LOCAL_CALLER: &str = "local-api";
 const MAX_PAGE: u32 = 500;
 
 #[derive(Deserialize, Default)]
@@ -25,13 +25,14 @@ struct StartBody {
 #[post("/api/v1/studies/{study}/runs")]
 pub(super) async fn start(
     state: web::Data<State>,
+    caller: ReqData<Caller>,
     study: web::Path<String>,
     body: Option<web::Json<StartBody>>,
 ) -> Result<HttpResponse, Problem> {
     let study = Uid::parse(&study).map_err(|error| Problem::new(Code::BadRequest, error.to_string()))?;
     let reprocess = body.is_some_and(|body| body.reprocess);
     let trigger = if reprocess { Trigger::Reprocess } else { Trigger::Rest };
-    let submission = Submission { study, trigger, actor: LOCAL_CALLER.into() };
+    let submission = Submission { study, trigger, actor: caller.actor.clone() };
     let submitted = intake::submit(&state.store, &state.pacs, &state.queue, submission).await?;
     Ok(HttpResponse::Accepted().json(dto::Submitted::from(submitted)))
 }
@@ -90,16 +91,24 @@ pub(super) async fn artefact(
 
 /// Tries a failed or rejected run again, or sends its failed deliveries again.
 #[post("/api/v1/runs/{run}/retry")]
-pub(super) async fn retry(state: web::Data<State>, run: web::Path<String>) -> Result<HttpResponse, Problem> {
+pub(super) async fn retry(
+    state: web::Data<State>,
+    caller: ReqData<Caller>,
+    run: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
     let run = run_id(&run)?;
-    let next = intake::retry(&state.store, &state.queue, run, LOCAL_CALLER).await?;
+    let next = intake::retry(&state.store, &state.queue, run, &caller.actor).await?;
     Ok(HttpResponse::Accepted().json(serde_json::json!({ "run": run, "state": next })))
 }
 
 /// Stops a run that has not ended.
 #[post("/api/v1/runs/{run}/cancel")]
-pub(super) async fn cancel(state: web::Data<State>, run: web::Path<String>) -> Result<HttpResponse, Problem> {
+pub(super) async fn cancel(
+    state: web::Data<State>,
+    caller: ReqData<Caller>,
+    run: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
     let run = run_id(&run)?;
-    state.store.cancel(run, LOCAL_CALLER).await?;
+    state.store.cancel(run, &caller.actor).await?;
     Ok(HttpResponse::Accepted().json(serde_json::json!({ "run": run, "state": RunState::Cancelled })))
 }

@@ -7,6 +7,7 @@ pub mod config;
 pub mod database;
 pub mod fault_proxy;
 pub mod gateway;
+pub mod issuer;
 pub mod otlp;
 pub mod python;
 pub mod servers;
