@@ -56,6 +56,7 @@ impl Result {
             device_serial: "bench",
             assumed_offset: UtcOffset::UTC,
             segments_in_one: false,
+            code_system: true,
             issued: OffsetDateTime::UNIX_EPOCH,
         };
         fhir::bundle(&facts).unwrap()
