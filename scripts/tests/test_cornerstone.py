@@ -17,6 +17,7 @@ LIBRARY = ROOT / os.environ.get("SCARGATE_TOOLS", ".scargate") / "onnxruntime" /
 
 def scargate(*arguments: object) -> None:
     """Runs the command under test."""
+    assert BINARY.exists(), f"{BINARY} is not there; run scripts/test.sh build"
     environment = os.environ | {"SCARGATE_INFER__LIBRARY": str(LIBRARY)}
     subprocess.run([BINARY, *map(str, arguments)], check=True, capture_output=True, cwd=ROOT, env=environment)
 
