@@ -44,6 +44,11 @@ def evaluate(args: argparse.Namespace) -> None:
     importlib.import_module(".evaluate", __package__).main(args.models, args.data, args.fold, args.why)
 
 
+def labelled(args: argparse.Namespace) -> None:
+    """Score the label PNGs of another model on the folds, for its column of the card."""
+    importlib.import_module(".evaluate", __package__).labelled(args.folder, args.name)
+
+
 def robust(args: argparse.Namespace) -> None:
     """Perturb the held-out cases of a fold and measure each perturbation (dense model)."""
     importlib.import_module(".robust", __package__).main(args.models, args.fold)
@@ -68,6 +73,10 @@ def main() -> None:
     p = commands.add_parser("embed", help=embed.__doc__)
     p.add_argument("--fold", default="0")
     p.set_defaults(run=embed)
+    p = commands.add_parser("labelled", help=labelled.__doc__)
+    p.add_argument("folder", type=Path)
+    p.add_argument("--name", default="tiramisu")
+    p.set_defaults(run=labelled)
     commands.add_parser("smoke", help=smoke.__doc__).set_defaults(run=smoke)
     p = commands.add_parser("train", help=train.__doc__)
     p.add_argument("role", choices=["myocardium", "detector", "sam"])

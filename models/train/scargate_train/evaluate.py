@@ -11,7 +11,7 @@ from tqdm import tqdm
 from . import baselines, data, report, sets, split
 from .common import HERE, RUNS
 from .data import Case
-from .metrics import case_row, summary
+from .metrics import case_row, limited, summary
 from .pipeline import Pipeline
 
 
@@ -69,19 +69,37 @@ def locked(folder: Path) -> list[Case]:
     return [Case(n, int(n[1:]), images[n].astype(np.float32), labels[n], True) for n in sorted(images)]
 
 
-def record(out: dict, models: Path, why: str) -> None:
-    """One line in openings.md."""
-    digest = tomllib.loads((models / "myocardium" / "manifest.toml").read_text())["sha256"][:12]
-    s = out["dense"]["summary"]
-    figures = (
-        f"dense: myocardium {s['myocardium']:.2f}, scar volume Dice {s['scar']:.2f} (n {s['n_pathological']}), fraction error "
-        f"{s['fraction_mae']:.1f}, bias {s['fraction_bias']:+.1f}, normals {s['fraction_normal_mean']:.1f}, worst "
-        f"{s['fraction_normal_worst']:.1f}; {s['sensitive']} of {s['n_pathological']}, {s['specific']} of {s['n_normal']}"
-    )
+def record(out: dict, models: Path, why: str, limit: float = 2.5) -> None:
+    """One line in openings.md: each source, and the dense model with the gateway's detection limit."""
+    roles = ["myocardium"] + (["scar-detector", "scar-decoder"] if "sam" in out else [])
+    digests = [tomllib.loads((models / r / "manifest.toml").read_text())["sha256"][:12] for r in roles]
+    weights = ", ".join(f"{r} {d}" for r, d in zip(roles, digests, strict=True))
+    parts = [("dense", out["dense"]["cases"]), (f"dense, limit {limit} %", [limited(r, limit) for r in out["dense"]["cases"]])]
+    parts += [("boxes -> masks", out["sam"]["cases"])] if "sam" in out else []
+    figures = "; ".join(f"{name}: {in_words(summary(rows))}" for name, rows in parts)
     file = HERE / "openings.md"
     lines = [line for line in file.read_text().splitlines() if "none so far" not in line]
-    lines.append(f"| {datetime.date.today()} | myocardium {digest} | {why} | {figures} |")
+    lines.append(f"| {datetime.date.today()} | {weights} | {why} | {figures} |")
     file.write_text("\n".join(lines) + "\n")
+
+
+def in_words(s: dict) -> str:
+    """The figures of a summary that an opening is recorded with."""
+    return (
+        f"myocardium {s['myocardium']:.2f}, scar volume Dice {s['scar']:.2f} (n {s['n_pathological']}), no-reflow {s['no_reflow']:.2f}, "
+        f"fraction error {s['fraction_mae']:.1f}, bias {s['fraction_bias']:+.1f}, normals {s['fraction_normal_mean']:.1f}, worst "
+        f"{s['fraction_normal_worst']:.1f}, sensitive {s['sensitive']} of {s['n_pathological']}, specific {s['specific']} of {s['n_normal']}"
+    )
+
+
+def labelled(folder: Path, name: str) -> None:
+    """Score label PNGs of another model, named as EMIDEC's files, on the cases of the folds; for a column of the card."""
+    rows = []
+    for case in sets.real(range(5)):
+        labels = data.emidec_stacks(folder, ".", {case.number})[case.name]
+        rows.append(case_row(case.name, labels, case.labels) | beyond(labels, case.labels))
+    target = RUNS / "evaluate" / f"{name}.json"
+    target.write_text(json.dumps({name: {"summary": summary(rows), "cases": rows}}, indent=1, default=float))
 
 
 def main(models: Path, which: str, fold: str, why: str) -> None:

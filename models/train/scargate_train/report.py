@@ -134,13 +134,20 @@ def fill(card: Path, name: str, text: str) -> None:
 
 
 def cards(models: Path, results: Path, limit: float) -> None:
-    """Write the stored figures into the cards; `limit` is the gateway's detection limit."""
-    real, phantom = sorted(results.glob("real-?.json")), [results / "phantom.json"]
+    """Write the stored figures into the cards; `limit` is the gateway's detection limit.
+
+    `tiramisu.json` (`labelled`) and `locked.json` (`evaluate locked`) are shown where they exist.
+    """
+    real, phantom, locked = sorted(results.glob("real-?.json")), [results / "phantom.json"], [results / "locked.json"]
+    other = [p for p in [results / "tiramisu.json"] if p.exists()]
     shipped = [("dense model", "dense", 0.0), (f"dense, limit {limit} %", "dense", limit)]
     classic = [("PSIR-safe FWHM", "fwhm", 0.0), ("5-SD", "5-sd", 0.0), ("Otsu", "otsu", 0.0)]
     boxes = [("boxes -> masks", "sam", 0.0), (f"boxes, limit {limit} %", "sam", limit)]
-    fill(models / "myocardium" / "card.md", "real", table(real, shipped + classic))
+    public = [("tiramisu_emidec, **in-sample**", "tiramisu", 0.0)]
+    fill(models / "myocardium" / "card.md", "real", table(real + other, shipped + classic + public))
     fill(models / "myocardium" / "card.md", "cases", cases(real, limit))
+    if locked[0].exists():
+        fill(models / "myocardium" / "card.md", "locked", f"{table(locked, shipped + classic)}\n\n{cases(locked, limit)}")
     fill(models / "myocardium" / "card.md", "phantom", table(phantom, shipped))
     if not rows_of([results / "real-0.json"], "sam"):
         return
