@@ -147,7 +147,7 @@ def cards(models: Path, results: Path, limit: float) -> None:
     fill(models / "myocardium" / "card.md", "real", table(real + other, shipped + classic + public))
     fill(models / "myocardium" / "card.md", "cases", cases(real, limit))
     if locked[0].exists():
-        fill(models / "myocardium" / "card.md", "locked", f"{table(locked, shipped + classic)}\n\n{cases(locked, limit)}")
+        fill(models / "myocardium" / "card.md", "locked", f"{table(locked, shipped + classic)}\n\nWith the detection limit:\n\n{cases(locked, limit)}")
     fill(models / "myocardium" / "card.md", "phantom", table(phantom, shipped))
     if not rows_of([results / "real-0.json"], "sam"):
         return
