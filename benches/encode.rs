@@ -83,8 +83,13 @@ fn main() {
     let Result { stack, labels, measures, context } = &result;
 
     shared::head();
-    let draw = || [overlay::canvas(stack, labels, measures).unwrap(), bullseye::canvas(measures)];
-    let canvases = draw();
+    let view = overlay::View::of(stack, labels);
+    let draw =
+        |view: &overlay::View| [overlay::canvas(stack, labels, measures, view).unwrap(), bullseye::canvas(measures)];
+    let images = |view: &overlay::View, bullseye: &RgbImage| {
+        pictures::encode(stack, labels, measures, (view, bullseye), context).unwrap()
+    };
+    let canvases = draw(&view);
     let bullseye = overlay::png("bullseye", &canvases[1]).unwrap();
     let report = result.pdf(&canvases);
 
@@ -100,15 +105,17 @@ fn main() {
     time("SEG, 20 slices, 3 segments", || seg::encode(&many, &drawn, context).unwrap());
 
     println!();
-    time("result images, DICOM", || pictures::encode(stack, labels, measures, context).unwrap());
-    time("overlay, pixels", || overlay::canvas(stack, labels, measures).unwrap());
+    time("what is shown, and how bright", || overlay::View::of(stack, labels));
+    time("result images, DICOM", || images(&view, &canvases[1]));
+    time("overlay, pixels", || overlay::canvas(stack, labels, measures, &view).unwrap());
     time("overlay, PNG", || overlay::png("overlay", &canvases[0]).unwrap());
     time("bullseye, pixels", || bullseye::canvas(measures));
     time("bullseye, PNG", || overlay::png("bullseye", &canvases[1]).unwrap());
     time("PDF with both", || result.pdf(&canvases));
     time("all pictures and PDF", || {
-        let dicom = pictures::encode(stack, labels, measures, context).unwrap();
-        let canvases = draw();
+        let view = overlay::View::of(stack, labels);
+        let canvases = draw(&view);
+        let dicom = images(&view, &canvases[1]);
         let pngs = canvases.each_ref().map(|canvas| overlay::png("picture", canvas).unwrap());
         (dicom, pngs, result.pdf(&canvases))
     });

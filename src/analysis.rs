@@ -128,10 +128,14 @@ fn encode_all(
         series_number: config.encode.seg_series_number,
     };
     let seg = encode::seg::encode(stack, labels, &context)?;
-    let mut artefacts = beside(&seg, stack, labels, measures, config, &context, &facts.outdated)?;
-    let sources: Vec<SourceFrame> = stack.slices.iter().map(|slice| slice.source.clone()).collect();
-    let pictures = [encode::overlay::canvas(stack, labels, measures)?, encode::bullseye::canvas(measures)];
+    let view = encode::overlay::View::of(stack, labels);
+    let pictures = [encode::overlay::canvas(stack, labels, measures, &view)?, encode::bullseye::canvas(measures)];
     let [overlay, bullseye] = &pictures;
+    let mut artefacts = beside(&seg, stack, labels, measures, (&view, bullseye), config, &context)?;
+    if config.pacs.rejection_notes {
+        artefacts.extend(encode::rejection::encode(&stack.identity, &facts.outdated, SUPERSEDED, &context)?);
+    }
+    let sources: Vec<SourceFrame> = stack.slices.iter().map(|slice| slice.source.clone()).collect();
     let bullseye = encode::overlay::png("bullseye", bullseye)?;
     let report = encode::pdf::encode(&encode::pdf::Facts {
         identity: &stack.identity,
@@ -168,16 +172,16 @@ fn encode_all(
     Ok(artefacts)
 }
 
-/// The DICOM objects beside the SEG that the site wants, in the order in which they are sent: what is new, then the note
-/// that retires what is old.
+/// The new DICOM objects beside the SEG that the site wants, in the order in which they are sent. The note that retires what
+/// is old comes after them.
 fn beside(
     seg: &Artefact,
     stack: &Stack,
     labels: &Segmentation,
     measures: &Measures,
+    shared: (&encode::overlay::View, &image::RgbImage),
     config: &Config,
     context: &Context,
-    outdated: &[DicomIdentity],
 ) -> Result<Vec<Artefact>, Failure> {
     let mut artefacts = Vec::new();
     if let (true, Some(seg)) = (config.pacs.sr, &seg.dicom) {
@@ -185,10 +189,7 @@ fn beside(
         artefacts.push(encode::sr::encode(&facts)?);
     }
     if config.pacs.result_images {
-        artefacts.push(encode::pictures::encode(stack, labels, measures, context)?);
-    }
-    if config.pacs.rejection_notes {
-        artefacts.extend(encode::rejection::encode(&stack.identity, outdated, SUPERSEDED, context)?);
+        artefacts.push(encode::pictures::encode(stack, labels, measures, shared, context)?);
     }
     Ok(artefacts)
 }

@@ -36,7 +36,8 @@ pub struct Frame {
     pub picture: RgbImage,
 }
 
-/// Encodes summary and slices as one file.
+/// Encodes summary, bullseye and slices as one file; `shared` is what other pictures of the result need too: the view of the
+/// slices, and the bullseye.
 ///
 /// # Errors
 /// When labels and stack differ in number, or the DICOM library refuses the object.
@@ -44,13 +45,15 @@ pub fn encode(
     stack: &Stack,
     labels: &Segmentation,
     measures: &Measures,
+    shared: (&overlay::View, &RgbImage),
     context: &Context,
 ) -> Result<Artefact, EncodeError> {
     if stack.slices.len() != labels.slices.len() {
         return Err(EncodeError::Mismatch("number of slices"));
     }
-    let mut frames = vec![summary(measures), bullseye(measures)];
-    frames.extend(slices(stack, labels));
+    let (view, drawn) = shared;
+    let mut frames = vec![summary(measures), bullseye(drawn)];
+    frames.extend(slices(stack, labels, view));
     let who = &stack.identity;
     let identity = object::identity(&who.study, context, Series::Images, TRUE_COLOR_SC_STORAGE, "result-image");
     let mut object = object::common(who, context, Series::Images, &identity, 1);
@@ -101,12 +104,12 @@ fn references(object: &mut Object, stack: &Stack) {
     sequence(object, tags::SOURCE_IMAGE_SEQUENCE, items.collect());
 }
 
-fn slices<'a>(stack: &'a Stack, labels: &'a Segmentation) -> impl Iterator<Item = Frame> + 'a {
-    let window = overlay::window(stack, labels);
-    (1u32..).zip(stack.slices.iter().zip(&labels.slices)).map(move |(number, (slice, slice_labels))| {
+fn slices<'a>(stack: &'a Stack, labels: &'a Segmentation, view: &'a overlay::View) -> impl Iterator<Item = Frame> + 'a {
+    let shown = stack.slices.iter().zip(&labels.slices).zip(&view.ranges);
+    (1u32..).zip(shown).map(move |(number, ((slice, slice_labels), range))| {
         let mut picture = page();
         let tile = Tile { origin: (HEAD / 2, HEAD), side: SIDE - HEAD };
-        overlay::draw_slice(&mut picture, tile, slice, slice_labels, window);
+        overlay::draw_slice(&mut picture, tile, slice, slice_labels, view.window, *range);
         let label = format!("Slice {number}");
         write_text(&mut picture, tile.origin.0 + 4, HEAD + 4, &label, TEXT);
         Frame { label, picture }
@@ -114,11 +117,10 @@ fn slices<'a>(stack: &'a Stack, labels: &'a Segmentation) -> impl Iterator<Item 
 }
 
 /// The bullseye, made smaller to fit below the banner.
-fn bullseye(measures: &Measures) -> Frame {
-    let whole = super::bullseye::canvas(measures);
+fn bullseye(whole: &RgbImage) -> Frame {
     let (width, room) = (SIDE, SIDE - HEAD);
     let height = (whole.height() * width / whole.width().max(1)).clamp(1, room);
-    let small = imageops::resize(&whole, width, height, FilterType::Triangle);
+    let small = imageops::resize(whole, width, height, FilterType::Triangle);
     let mut picture = page();
     imageops::replace(&mut picture, &small, 0, i64::from(HEAD));
     Frame { label: "Bullseye".into(), picture }

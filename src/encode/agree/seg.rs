@@ -5,7 +5,7 @@ use crate::domain::artefact::Artefact;
 use crate::domain::measures::Measures;
 use crate::domain::stack::Stack;
 use crate::domain::units::Millilitres;
-use crate::encode::seg::unpack_bits;
+use crate::encode::seg::count_bits;
 use crate::failure::Failure;
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
@@ -33,12 +33,10 @@ fn seg_masses_g(stack: &Stack, seg: &Artefact) -> Option<Vec<(u16, f64)>> {
     let pixels = object.element(tags::PIXEL_DATA).ok()?.to_bytes().ok()?;
     let (rows, columns) = stack.dim();
     let frames = object.element(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE).ok()?.items()?;
-    let bits = unpack_bits(&pixels, frames.len() * rows * columns)?;
-    let mut frame_bits = bits.chunks_exact((rows * columns).max(1));
-    frames
-        .iter()
-        .map(|frame| {
-            let count = frame_bits.next()?.iter().filter(|set| **set).count();
+    (0..)
+        .zip(frames)
+        .map(|(index, frame)| {
+            let count = count_bits(&pixels, index * rows * columns, rows * columns)?;
             let (segment, position) = (segment_of(frame)?, position_of(frame)?);
             let slice = stack.slices.iter().find(|slice| same_place(slice.plane.position_mm, &position))?;
             Some((segment, Millilitres(count as f64 * slice.voxel_ml()).myocardial_mass().0))

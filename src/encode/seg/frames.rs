@@ -151,6 +151,19 @@ pub fn unpack_bits(bytes: &[u8], count: usize) -> Option<Vec<bool>> {
         .then(|| bytes.iter().flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1 == 1)).take(count).collect())
 }
 
+/// How many of `count` bits from bit `first` on are set, least significant bit first; `None` when there are not so many.
+pub fn count_bits(bytes: &[u8], first: usize, count: usize) -> Option<usize> {
+    let end = first.checked_add(count)?;
+    let touched = bytes.get(first / 8..end.div_ceil(8))?;
+    let mut set: usize = touched.iter().map(|byte| byte.count_ones() as usize).sum();
+    let stray = |byte: Option<&u8>, mask: u8| byte.map_or(0, |byte| (byte & mask).count_ones() as usize);
+    set -= stray(touched.first(), !(0xFFu8 << (first % 8)));
+    if end % 8 != 0 {
+        set -= stray(touched.last(), 0xFFu8 << (end % 8));
+    }
+    Some(set)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,6 +175,18 @@ mod tests {
             let bytes = pack_bits(&bits);
             prop_assert_eq!(bytes.len() % 2, 0);
             prop_assert_eq!(unpack_bits(&bytes, bits.len()), Some(bits));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn counting_is_unpacking_and_counting(bits in proptest::collection::vec(any::<bool>(), 1..300), first in 0usize..300, count in 0usize..300) {
+            let wanted = bits.get(first..first + count).map(|bits| bits.iter().filter(|bit| **bit).count());
+            let packed = pack_bits(&bits);
+            if let Some(wanted) = wanted {
+                prop_assert_eq!(count_bits(&packed, first, count), Some(wanted));
+            }
+            prop_assert_eq!(count_bits(&packed, packed.len() * 8, 1), None);
         }
     }
 

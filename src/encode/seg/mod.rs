@@ -3,7 +3,7 @@
 mod frames;
 pub(in crate::encode) mod header;
 
-pub use frames::{pack_bits, unpack_bits};
+pub use frames::{count_bits, pack_bits, unpack_bits};
 
 use super::EncodeError;
 use super::object::{self, Context, Series};
