@@ -28,6 +28,8 @@ const REGULAR: Ref = Ref::new(5);
 const BOLD: Ref = Ref::new(6);
 const INFO: Ref = Ref::new(7);
 const FIRST_IMAGE: i32 = 8;
+/// Compression of pictures: a third of the time of the usual level 6, and a sixth more bytes.
+const PACKING: Compression = Compression::new(3);
 const TITLE: &str = "LGE quantification, left ventricle";
 
 /// What the page shows besides its numbers.
@@ -88,7 +90,7 @@ fn pixels(count: u32) -> i32 {
 }
 
 fn packed(bytes: &[u8]) -> Result<Vec<u8>, EncodeError> {
-    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
+    let mut encoder = ZlibEncoder::new(Vec::new(), PACKING);
     let done = encoder.write_all(bytes).and_then(|()| encoder.finish());
     done.map_err(|error| EncodeError::Write(error.to_string()))
 }
