@@ -51,14 +51,15 @@ fn measure_heart(stack: &Stack, labels: &mut Segmentation, settings: &config::Qu
     clean::drop_small_parts(stack, labels, settings);
     clean::drop_below_detection_limit(stack, labels, settings);
     clean::bound_sensitivity(labels);
-    if settings.no_reflow == NoReflow::Withhold {
-        clean::withhold_no_reflow(labels);
-    }
     if labels.slices.iter().all(|slice| slice.count(Region::Myocardium) == 0) {
         return Err(Failure::rejected(Code::NoMyocardium, ""));
     }
     let intensities = quality::Intensities::of(stack, labels);
     intensities.prove_polarity()?;
+    // Only now: dark cores among the enhanced pixels would make scar look darker than it is.
+    if settings.no_reflow == NoReflow::Withhold {
+        clean::withhold_no_reflow(labels);
+    }
     let geometry = segments::Geometry::of(stack, labels);
     let signals = quality::signals(stack, labels, &intensities, &geometry);
     let quality = quality::grade(stack, labels, &signals);

@@ -147,6 +147,7 @@ fn withheld_no_reflow_is_plain_scar_everywhere() {
     let (labels, shown) = measure(&stack_of(&slices), segmentation(slices), &settings).unwrap();
     assert_eq!(labels.slices[2].count(Region::NoReflow), scar);
     assert_eq!(shown.scar_mass, measures.scar_mass, "it counts as scar either way");
+    assert_eq!(shown.signals, measures.signals, "dark cores do not count as enhanced");
     assert!(shown.slices[2].no_reflow.is_some_and(|volume| volume.0 > 0.0));
 }
 
