@@ -11,7 +11,6 @@ pub use problem::Problem;
 
 use crate::config;
 use crate::dicomweb;
-use crate::domain::events::Event;
 use crate::failure::{Code, Failure};
 use crate::queue::Queue;
 use crate::store::Store;
@@ -84,7 +83,7 @@ pub async fn serve(
     let ended = running.await.map_err(|error| Failure::permanent(Code::Internal, format!("http server: {error}")));
     stopping.abort();
     recording.abort();
-    record(&store, &gate.refusals(true)).await;
+    record(&store, &gate, true).await;
     ended
 }
 
@@ -92,15 +91,18 @@ pub async fn serve(
 async fn record_refusals(gate: Arc<Gate>, store: Store) {
     loop {
         tokio::time::sleep(REFUSALS_EVERY).await;
-        record(&store, &gate.refusals(false)).await;
+        record(&store, &gate, false).await;
     }
 }
 
-async fn record(store: &Store, events: &[Event]) {
+/// What cannot be written now is kept for the next time.
+async fn record(store: &Store, gate: &Gate, all: bool) {
+    let events = gate.refusals(all);
     if events.is_empty() {
         return;
     }
-    if let Err(error) = store.record(events).await {
+    if let Err(error) = store.record(&events).await {
         tracing::error!(events = events.len(), reason = %error, "refused requests could not be recorded");
+        gate.keep_refusals(events);
     }
 }

@@ -208,6 +208,11 @@ impl Gate {
     pub(super) fn refusals(&self, all: bool) -> Vec<Event> {
         self.refusals.take(all)
     }
+
+    /// Takes events back that could not be stored.
+    pub(super) fn keep_refusals(&self, events: Vec<Event>) {
+        self.refusals.keep(events);
+    }
 }
 
 /// Lets a request through to its route with its [`Caller`], or answers it.

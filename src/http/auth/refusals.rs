@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 /// Sources that are counted by themselves; further ones are counted together.
 const MAX_SOURCES: usize = 4096;
+/// Events kept while the database is away; the newest are dropped beyond it.
+const MAX_UNSTORED: usize = 10_000;
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// Refusals of one source within a minute of its first.
@@ -23,12 +25,14 @@ struct Count {
 pub(super) struct Refusals {
     per_minute: u32,
     sources: Mutex<HashMap<IpAddr, Count>>,
+    /// Events that the database did not take yet.
+    unstored: Mutex<Vec<Event>>,
 }
 
 impl Refusals {
     /// `per_minute` refusals shut a source out for the rest of its minute; 0 = never.
     pub(super) fn new(per_minute: u32) -> Self {
-        Self { per_minute, sources: Mutex::default() }
+        Self { per_minute, sources: Mutex::default(), unstored: Mutex::default() }
     }
 
     fn sources(&self) -> MutexGuard<'_, HashMap<IpAddr, Count>> {
@@ -61,7 +65,7 @@ impl Refusals {
         let over: Vec<(IpAddr, Count)> = sources.extract_if(|_, count| is_over(count)).collect();
         let rows =
             over.into_iter().flat_map(|(source, count)| count.by_reason.into_iter().map(move |row| (source, row)));
-        rows.map(|(source, ((reason, route), count))| Event {
+        let new = rows.map(|(source, ((reason, route), count))| Event {
             kind: EventKind::AccessRefused,
             outcome: EventOutcome::MinorFailure,
             actor: "unknown".into(),
@@ -69,8 +73,16 @@ impl Refusals {
             run: None,
             peer: None,
             detail: json!({ "source": source.to_string(), "reason": reason, "route": route, "count": count }),
-        })
-        .collect()
+        });
+        let mut unstored = self.unstored.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *unstored).into_iter().chain(new).collect()
+    }
+
+    /// Keeps events for the next [`Self::take`].
+    pub(super) fn keep(&self, events: Vec<Event>) {
+        let mut unstored = self.unstored.lock().unwrap_or_else(PoisonError::into_inner);
+        unstored.extend(events);
+        unstored.truncate(MAX_UNSTORED);
     }
 }
 
@@ -93,6 +105,9 @@ mod tests {
         counts.sort_unstable();
         assert_eq!(counts, [1, 1, 5]);
         assert!(refusals.take(true).is_empty(), "each is told once");
+        refusals.note(ONE, Refused::Expired, "/a");
+        refusals.keep(refusals.take(true));
+        assert_eq!(refusals.take(false).len(), 1, "what was not stored is told again");
     }
 
     #[test]
